@@ -1,0 +1,109 @@
+"""Rank, reduce and select within runs of one query: the only per-query mathematics.
+
+Rows are sorted by query, so a query is a slice ``[starts[i], starts[i + 1])``. Everything here is vectorised over all
+queries at once; nothing loops over queries.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Reduction = Literal["min", "max", "mean"]
+
+
+def starts_of(query: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Offsets of the runs of equal values in a sorted array.
+
+    Args:
+        query: sorted query rows, shape (n,).
+
+    Returns:
+        int64 offsets, shape (queries + 1,); the last one is n.
+
+    >>> starts_of(np.array([0, 0, 3], dtype=np.int32)).tolist()
+    [0, 2, 3]
+    """
+    if len(query) == 0:
+        return np.zeros(1, dtype=np.int64)
+    changes = np.flatnonzero(query[1:] != query[:-1]) + 1
+    return np.concatenate(([0], changes, [len(query)])).astype(np.int64)
+
+
+def spread(per_query: NDArray[np.generic], starts: NDArray[np.int64]) -> NDArray[np.generic]:
+    """Repeat one value per query for each of its rows, shape (queries,) -> (n,)."""
+    return np.repeat(per_query, np.diff(starts))
+
+
+def count(mask: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of true rows per query, shape (queries,)."""
+    total = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))
+    return total[starts[1:]] - total[starts[:-1]]
+
+
+def reduce(
+    values: NDArray[np.floating], mask: NDArray[np.bool_], starts: NDArray[np.int64], how: Reduction
+) -> NDArray[np.float64]:
+    """Minimum, maximum or mean of the masked rows of each query.
+
+    Args:
+        values: shape (n,).
+        mask: rows that take part, shape (n,).
+        starts: offsets of the queries, shape (queries + 1,).
+        how: the reduction.
+
+    Returns:
+        float64, shape (queries,); NaN where no row takes part.
+    """
+    if len(starts) == 1:
+        return np.zeros(0)
+    seen = count(mask, starts)
+    wide = values.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        if how == "mean":
+            out = np.add.reduceat(np.where(mask, wide, 0.0), starts[:-1]) / np.maximum(seen, 1)
+        elif how == "min":
+            out = np.minimum.reduceat(np.where(mask, wide, np.inf), starts[:-1])
+        else:
+            out = np.maximum.reduceat(np.where(mask, wide, -np.inf), starts[:-1])
+    return np.where(seen > 0, out, np.nan)
+
+
+def ranks(
+    values: NDArray[np.floating], starts: NDArray[np.int64], tie: NDArray[np.integer] | None = None
+) -> NDArray[np.int32]:
+    """1-based position of each row within its query, best value first.
+
+    Ties go to the smaller ``tie`` (the document row), else to the earlier row, so that the result does not depend on
+    the order in which rows arrived.
+
+    Args:
+        values: shape (n,); NaN is not allowed.
+        starts: offsets of the queries, shape (queries + 1,).
+        tie: second sort key, ascending, shape (n,).
+
+    Returns:
+        int32, shape (n,).
+    """
+    query = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    keys = (-values, query) if tie is None else (tie, -values, query)
+    order = np.lexsort(keys)
+    out = np.empty(len(values), dtype=np.int32)
+    out[order] = np.arange(len(values), dtype=np.int64) - np.repeat(starts[:-1], np.diff(starts)) + 1
+    return out
+
+
+def topk_mask(
+    values: NDArray[np.floating], starts: NDArray[np.int64], k: int, tie: NDArray[np.integer] | None = None
+) -> NDArray[np.bool_]:
+    """The k rows with the largest value in each query; ``-inf`` is never taken, so fewer than k may be true.
+
+    Args:
+        values: shape (n,).
+        starts: offsets of the queries, shape (queries + 1,).
+        k: rows to take per query.
+        tie: see `ranks`.
+    """
+    return (ranks(values, starts, tie) <= k) & (values > -np.inf)

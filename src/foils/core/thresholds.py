@@ -1,0 +1,42 @@
+"""The margin formulas, once.
+
+They are written with operators that numpy arrays and torch tensors share, so mining and the mask inside a training step
+take the same decisions.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+MarginKind = Literal["relative", "absolute"]
+Ties = Literal["drop", "keep"]
+
+
+def ceiling(positive: Any, margin: float, kind: MarginKind) -> Any:
+    """The highest score that a negative may have, given the positive's.
+
+    absolute: ``s⁺ - m``;  relative: ``s⁺ - |s⁺|·m``.
+
+    The relative form is safe for negative scores: with s⁺ = -0.2 and m = 0.05 the ceiling is -0.21, where the usual
+    ``s⁺·(1 - m)`` would give -0.19 and invert the rule.
+
+    Args:
+        positive: score of the positive; any array or tensor.
+        margin: in score units (absolute) or as a share of ``|s⁺|`` (relative).
+        kind: which formula.
+
+    >>> round(ceiling(-0.2, 0.05, "relative"), 4), round(ceiling(0.8, 0.05, "absolute"), 4)
+    (-0.21, 0.75)
+    """
+    if kind == "absolute":
+        return positive - margin
+    return positive - abs(positive) * margin
+
+
+def below(score: Any, bound: Any, ties: Ties) -> Any:
+    """Whether a score passes under a ceiling; ``ties`` says what happens at equality.
+
+    ``drop`` is the strict inequality of NV-Retriever, ``keep`` the one of sentence-transformers and GISTEmbed. A bound
+    of NaN (a query without positives) has nothing to compare with: everything passes.
+    """
+    return ~(score >= bound) if ties == "drop" else ~(score > bound)
