@@ -1,0 +1,239 @@
+"""`Collection`: corpus, queries and qrels. Documents and queries are row numbers; ids exist only at the border.
+
+On disk a collection is a folder: ``corpus.arrow`` and ``queries.arrow`` (id, title, text, metadata as JSON, key, length
+and, for documents, same), ``qrels.arrow`` (split, query, doc, grade), ``given.arrow`` (split, query, doc) where the
+source came with negatives, ``aliases.arrow`` (id, row) where queries were merged, and ``collection.json``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from foils.core import noise
+from foils.core.errors import DataError
+from foils.core.pairs import Pairs
+from foils.core.text import did_you_mean
+from foils.core.texts import Texts, mapped
+
+__all__ = ["FORMAT", "HEADER", "Collection", "Texts", "strongest"]
+
+FORMAT = 1
+HEADER = "collection.json"
+
+
+class _Part(NamedTuple):
+    """A split of a view: these queries of a split on disk (all of them for None)."""
+
+    base: str
+    rows: NDArray[np.int32] | None
+
+
+def strongest(query: NDArray[Any], doc: NDArray[Any], grade: NDArray[Any]) -> NDArray[np.int64]:
+    """Rows that keep one of each (query, doc), the highest grade; ordered by query, then doc."""
+    order = np.lexsort((-grade, doc, query))
+    repeated = np.zeros(len(order), bool)
+    repeated[1:] = (np.diff(query[order]) == 0) & (np.diff(doc[order]) == 0)
+    return order[~repeated]
+
+
+class Collection:
+    """A test collection in TREC's sense, memory-mapped. Made by `foils.load`; see `open` for a converted folder.
+
+    Attributes:
+        path: the folder.
+        name: short name, from the source.
+        corpus: the documents.
+        queries: the queries; texts that are the same when normalised are one query.
+        report: what was found and done on import, with counts.
+        fingerprint: of everything in it: texts, ids, metadata, qrels, given negatives (and the splits of a view).
+    """
+
+    def __init__(self, path: Path, parts: Mapping[str, tuple[str, NDArray[np.int32] | None]] | None = None) -> None:
+        self.path = path
+        header = self._header = _read_header(path)
+        aliases = path / "aliases.arrow"
+        self.name: str = header["name"]
+        self.corpus = Texts(path / "corpus.arrow", header["corpus"])
+        self.queries = Texts(path / "queries.arrow", header["queries"], aliases if aliases.exists() else None)
+        self.report: dict[str, Any] = header["report"]
+        self._is_view = parts is not None
+        self._parts = {s: _Part(*p) for s, p in (parts or {s: (s, None) for s in header["splits"]}).items()}
+        self._cached: dict[tuple[str, str], Pairs] = {}
+
+    @classmethod
+    def open(cls, path: str | Path) -> Collection:
+        """Open a converted collection without reading its texts.
+
+        Raises:
+            DataError: the folder is not a collection of this format.
+        """
+        return cls(Path(path))
+
+    def __reduce__(self) -> tuple[Callable[..., Collection], tuple[Any, ...]]:
+        return Collection, (self.path, dict(self._parts) if self._is_view else None)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries"
+        return f"Collection({self.name!r}: {sizes}; {', '.join(self.splits)})"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits."""
+        return tuple(self._parts)
+
+    @property
+    def same(self) -> NDArray[np.int32]:
+        """For each document, the first row with the same normalised text, int32 (documents,)."""
+        return self.corpus.same
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest of everything in the collection; another one for a view with other splits."""
+        if not self._is_view:
+            return str(self._header["fingerprint"])
+        digest = hashlib.blake2b(self._header["fingerprint"].encode(), digest_size=16)
+        for split, part in self._parts.items():
+            digest.update(f"\0{split}\0{part.base}\0".encode())
+            digest.update(b"all" if part.rows is None else part.rows.astype("<i4").tobytes())
+        return digest.hexdigest()
+
+    def qrels(self, split: str) -> Pairs:
+        """The judgements of a split as they were given, sorted by query, then document.
+
+        Label 1 where the grade is above 0, else 0; ``scores['grade']`` is the grade.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        return self._once("qrels", split, lambda: self._read("qrels", split))
+
+    def positives(self, split: str) -> Pairs:
+        """The positives of a split, closed over documents with the same normalised text; label 1, with their grade."""
+        return self._once("positives", split, lambda: self.closed(self._read("positives", split)))
+
+    def given(self, split: str) -> Pairs:
+        """The negatives that the source itself gave for the queries of a split; label 0. Empty if it gave none.
+
+        Known positives are not among them, in any split: ``report['given_negatives_that_are_positives']`` counts those.
+        """
+        return self._once("given", split, lambda: self._read("given", split))
+
+    def query_rows(self, split: str) -> NDArray[np.int32]:
+        """Queries with at least one positive in the split, ascending, int32 (queries,)."""
+        return self.positives(split).queries
+
+    def leaks(self, a: str, b: str) -> NDArray[np.int32]:
+        """Queries with a positive in both splits, int32: the same normalised text in train and test is a leak."""
+        return np.intersect1d(self.query_rows(a), self.query_rows(b))
+
+    def closed(self, pairs: Pairs) -> Pairs:
+        """Add to graded pairs all documents whose normalised text is that of a document in them, with its grade.
+
+        Args:
+            pairs: with a score column ``grade``; of the rows for one (query, doc) the highest grade stays.
+        """
+        order, starts, counts = self._linked
+        leader = self.same[pairs.doc]
+        size = counts[leader]
+        if len(size) and size.max() > 1:
+            row = np.repeat(np.arange(len(pairs)), size)
+            within = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
+            query, grade, label = pairs.query[row], pairs.scores["grade"][row], pairs.label[row]
+            doc = order[starts[leader][row] + within]
+            keep = strongest(query, doc, grade)
+            return Pairs.build(query[keep], doc[keep], label[keep], scores={"grade": grade[keep]})
+        return pairs
+
+    def holdout(self, split: str, share: float, seed: int = 0) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Divide the queries of a split by a hash of their ids.
+
+        Args:
+            split: name of a split.
+            share: expected share of the second part, in [0, 1].
+            seed: another seed, another division.
+
+        Returns:
+            Rows of the queries that stay and of those held out, both ascending, int32.
+        """
+        rows = self.query_rows(split)
+        draw = noise.uniform(seed, "holdout", self.queries.keys[rows], np.zeros(len(rows), np.uint64))
+        return rows[draw >= share], rows[draw < share]
+
+    def subset(self, splits: Mapping[str, tuple[str, ArrayLike]]) -> Collection:
+        """The same documents and queries (rows stay what they are) with other splits.
+
+        Args:
+            splits: for each new split, a split of this collection and the query rows to take from it.
+
+        Raises:
+            DataError: there is no such split.
+
+        ``train, dev = data.holdout("train", 0.1); data.subset({"train": ("train", train), "dev": ("train", dev)})``
+        """
+        parts: dict[str, tuple[str, NDArray[np.int32] | None]] = {}
+        for name, (base, rows) in splits.items():
+            part = self._part(base)
+            chosen = np.unique(np.asarray(rows, dtype=np.int32))
+            parts[name] = (part.base, chosen if part.rows is None else np.intersect1d(chosen, part.rows))
+        return Collection(self.path, parts)
+
+    @cached_property
+    def _linked(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Documents ordered by ``same``, where each first row's group starts in that order, and its size."""
+        counts = np.bincount(self.same, minlength=len(self.corpus)).astype(np.int64)
+        return np.argsort(self.same, kind="stable"), np.cumsum(counts) - counts, counts
+
+    def _part(self, split: str) -> _Part:
+        if split not in self._parts:
+            have = ", ".join(repr(name) for name in self.splits) or "none"
+            guess = did_you_mean(split, self.splits)
+            raise DataError(f"no split {split!r} in {self.name!r}; there is: {have}.{guess}", file=self.path)
+        return self._parts[split]
+
+    def _once(self, kind: str, split: str, make: Callable[[], Pairs]) -> Pairs:
+        if (kind, split) not in self._cached:
+            self._cached[kind, split] = make()
+        return self._cached[kind, split]
+
+    def _read(self, kind: str, split: str) -> Pairs:
+        part = self._part(split)
+        if kind == "given":
+            pairs = self._read_given(part.base)
+        else:
+            start, stop = self._header["splits"][part.base]
+            table = mapped(self.path / "qrels.arrow").slice(start, stop - start)
+            query, doc, grade = (table.column(name).to_numpy() for name in ("query", "doc", "grade"))
+            pairs = Pairs.build(query, doc, grade > 0, scores={"grade": grade})
+            if kind == "positives":
+                pairs = pairs.take(pairs.label == 1)
+        return pairs if part.rows is None else pairs.take(np.isin(pairs.query, part.rows))
+
+    def _read_given(self, base: str) -> Pairs:
+        if base not in self._header["given"]:
+            return Pairs.empty()
+        start, stop = self._header["given"][base]
+        table = mapped(self.path / "given.arrow").slice(start, stop - start)
+        return Pairs.build(table.column("query").to_numpy(), table.column("doc").to_numpy())
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    remedy = "Give foils.load the source that it was made from, or the folder of a BEIR collection."
+    try:
+        header: dict[str, Any] = json.loads((path / HEADER).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(f"not a converted collection: it has no {HEADER}.", file=path, remedy=remedy) from None
+    except ValueError as error:
+        again = "Remove the folder and load again."
+        raise DataError(f"not JSON ({error}).", file=path / HEADER, remedy=again) from None
+    if header.get("format") != FORMAT:
+        message = f"format {header.get('format')!r}; this version of foils reads format {FORMAT}."
+        raise DataError(message, file=path / HEADER, remedy=remedy)
+    return header
