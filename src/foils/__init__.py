@@ -1,6 +1,16 @@
-"""foils: the negatives that dense retrievers are trained with."""
+"""foils: the negatives that dense retrievers are trained with.
 
-from foils.core.pairs import Pairs
+``load`` a collection, ``mine`` negatives with a pipeline of stages, open them again as `Negatives`. Training and
+evaluation import their own libraries: ``from foils.train import train``, ``from foils.evaluate import evaluate``.
+"""
 
 __version__ = "0.1.0"
-__all__ = ["Pairs"]
+
+from foils.core.collection import Collection
+from foils.core.formats import load
+from foils.core.pairs import Pairs
+from foils.core.spec import parse
+from foils.mine import Miner, mine
+from foils.store import Negatives
+
+__all__ = ["Collection", "Miner", "Negatives", "Pairs", "load", "mine", "parse"]

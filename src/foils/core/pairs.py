@@ -20,7 +20,9 @@ POSITIVE, CANDIDATE, SET_ASIDE = 1, 0, -1
 class View(Protocol):
     """What a filter or sampler may read. `Pairs` (flat numpy) and a training batch (torch matrix) are both views."""
 
-    label: Any
+    @property
+    def label(self) -> Any:
+        """1 positive, 0 candidate, for each row."""
 
     def __getitem__(self, by: str) -> Any:
         """The score column ``by``."""
@@ -42,7 +44,8 @@ class Pairs:
         label: int8 (n,): 1 positive, 0 candidate or negative, -1 set aside.
         scores: named columns, float32 (n,); NaN where a row was not scored. Higher is closer.
         ranks: raw 1-based ranks by source, int32 (n,); 0 where the source did not return the row.
-        dropped: int16 (n,): 0 alive, i > 0 dropped by the filter at step i, -i not chosen by the sampler at step i.
+        dropped: int16 (n,): 0 alive; i > 0 judged unfit by the filter at step i, which is final; -i left out by the
+            window or sampler at step i, which holds for its branch of the pipeline only.
         latest: the column that ``by='score'`` reads; None where no single column is meant.
     """
 
@@ -170,6 +173,10 @@ class Pairs:
         scores = {**self.scores, name: np.asarray(values, np.float32)}
         return replace(self, scores=scores, ranks=ranks_, latest=name)
 
+    def bare(self) -> Pairs:
+        """The rows and labels alone, without columns; nothing is dropped."""
+        return Pairs(self.query, self.doc, self.label, dropped=np.zeros(len(self), np.int16))
+
     @property
     def alive(self) -> NDArray[np.bool_]:
         """Rows that still take part: not dropped and not set aside."""
@@ -194,9 +201,8 @@ def union(parts: Sequence[Pairs]) -> Pairs:
     """Pool pairs: one row per (query, doc), sorted by query, then document.
 
     A value that several parts have comes from the first that has it (not NaN, not rank 0). A row is a positive if any
-    part says so. A row dropped by a *filter* in any part stays dropped (a filtered candidate never comes back); a row
-    not chosen by a *sampler* is alive if another part has it alive. ``latest`` survives where all parts that have one
-    agree.
+    part says so. A row that was *judged* unfit in any part stays dropped; a row merely left out of one part is alive if
+    another part has it alive. ``latest`` survives where all parts that have one agree.
 
     Raises:
         ValueError: no parts.
@@ -206,7 +212,7 @@ def union(parts: Sequence[Pairs]) -> Pairs:
     n = len(distinct)
     slots = np.split(inverse, np.cumsum([len(part) for part in parts])[:-1])
     label = np.full(n, SET_ASIDE, np.int8)
-    filtered, passed_over = np.zeros(n, np.int16), np.zeros(n, np.int16)
+    judged, left_out = np.zeros(n, np.int16), np.zeros(n, np.int16)
     alive = np.zeros(n, bool)
     scores: dict[str, NDArray[np.float32]] = {}
     ranks: dict[str, NDArray[np.int32]] = {}
@@ -214,8 +220,8 @@ def union(parts: Sequence[Pairs]) -> Pairs:
     for part, at in zip(parts, slots, strict=True):
         label[at] = np.maximum(label[at], part.label)
         aside[at] |= part.label == SET_ASIDE
-        filtered[at] = np.where(filtered[at] > 0, filtered[at], np.maximum(part.dropped, 0))
-        passed_over[at] = np.where(passed_over[at] < 0, passed_over[at], np.minimum(part.dropped, 0))
+        judged[at] = np.where(judged[at] > 0, judged[at], np.maximum(part.dropped, 0))
+        left_out[at] = np.where(left_out[at] < 0, left_out[at], np.minimum(part.dropped, 0))
         alive[at] |= part.dropped == 0
         for name, values in part.scores.items():
             column = scores.setdefault(name, np.full(n, np.nan, np.float32))
@@ -224,7 +230,7 @@ def union(parts: Sequence[Pairs]) -> Pairs:
             row = ranks.setdefault(name, np.zeros(n, np.int32))
             row[at] = np.where(row[at] == 0, numbers, row[at])
     label[aside & (label == CANDIDATE)] = SET_ASIDE
-    dropped = np.where(filtered > 0, filtered, np.where(alive, 0, passed_over)).astype(np.int16)
+    dropped = np.where(judged > 0, judged, np.where(alive, 0, left_out)).astype(np.int16)
     dropped[label == POSITIVE] = 0
     named = {part.latest for part in parts if part.latest is not None}
     latest = named.pop() if len(named) == 1 else None

@@ -28,9 +28,9 @@ _METHODS = {">>": "__rshift__", "+": "__add__", "*": "__mul__"}
 
 
 class Declared:
-    """Base of everything with a text form. Subclasses say their ``kind``; `declare` does the rest."""
+    """Base of everything with a text form. A family says its ``role``; `declare` does the rest."""
 
-    kind: ClassVar[Kind]
+    role: ClassVar[Kind]
 
     def check(self) -> None:
         """Refuse values out of bounds with `SpecError`; see `require`."""
@@ -87,7 +87,7 @@ def _load_plugins() -> None:
 def registry(kind: Kind) -> dict[str, type[Declared]]:
     """All declared classes of a kind by name, plugins included, sorted by name."""
     _load_plugins()
-    return {name: cls for name, cls in sorted(_REGISTRY.items()) if cls.kind == kind}
+    return {name: cls for name, cls in sorted(_REGISTRY.items()) if cls.role == kind}
 
 
 @cache
@@ -100,7 +100,7 @@ def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def _typed(owner: Declared, name: str, value: Any) -> Any:
-    hint = _hints(type(owner))[name]
+    hint = _hints(typing.cast(Any, type(owner)))[name]
     ok, converted = _fits(value, hint)
     if not ok:
         raise SpecError(f"{type(owner).__name__}({name}={value!r}): {name} must be {_say(hint)}.")
@@ -247,7 +247,7 @@ class _Reader:
         hint = f"; did you mean {folded[close[0]]!r}?" if close else "."
         other = _REGISTRY.get(node.id)
         if other is not None:
-            raise self.fail(node, f"{node.id!r} is a {other.kind}, not a {word}; it cannot stand here.")
+            raise self.fail(node, f"{node.id!r} is a {other.role}, not a {word}; it cannot stand here.")
         raise self.fail(node, f"unknown {word} {node.id!r}{hint} See: foils stages")
 
     def call(self, node: ast.Call) -> Declared:

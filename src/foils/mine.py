@@ -1,0 +1,286 @@
+"""Run a pipeline over blocks of queries and keep everything it saw."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import foils
+from foils.adapters.protocols import Encoder, Reranker
+from foils.core.cache import cache_root
+from foils.core.collection import Collection
+from foils.core.errors import DataError, PipelineError, StoreError
+from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs
+from foils.core.spec import full, parse
+from foils.stages.context import Context, Progress
+from foils.stages.sources import Random
+from foils.stages.stage import Columns, Filter, Pool, Sampler, Stage, Then
+from foils.store import MANIFEST, Negatives, Staging, Step, differences, part_table
+
+Models = Mapping[str, Encoder | Reranker]
+
+
+@dataclass(frozen=True)
+class Miner:
+    """Where and how to mine; what comes out does not depend on it, except for ``without_positives``.
+
+    Attributes:
+        cache: folder for vectors and indexes; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
+        block: queries worked on at a time, at most 1,024; memory grows with it.
+        without_positives: ``skip`` queries that have no positive in any split, or ``keep`` them (they get candidates,
+            and margins do not apply to them).
+        overwrite: whether another run's result in the same folder may be replaced.
+        progress: called with (what, done, total).
+    """
+
+    cache: Path | None = None
+    block: int = 1024
+    without_positives: Literal["skip", "keep"] = "skip"
+    overwrite: bool = False
+    progress: Progress | None = None
+
+    def mine(
+        self, data: Collection, pipeline: Stage, *, split: str, seed: int, encoders: Models, out: Path
+    ) -> Negatives:
+        """See `mine`."""
+        rows = self._rows(data, split)
+        cache = cache_root(self.cache)
+        ctx = Context(data, split, seed, rows, rows[:0], encoders, cache, self.progress)
+        columns = pipeline.check_columns(Columns(), ctx)
+        if not columns.candidates:
+            raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
+        job = _job(ctx, pipeline, self.without_positives)
+        finished = _finished(out, job, overwrite=self.overwrite)
+        if finished is not None:
+            return finished
+        staging = Staging(out, job, overwrite=self.overwrite)
+        positives = data.positives(split).bare()
+        steps = steps_of(pipeline)
+        size = part_size(len(rows))
+        parts = [rows[at : at + size] for at in range(0, len(rows), size)]
+        for number, part in enumerate(parts):
+            self._tell("mining", number * size, len(rows))
+            if not staging.done(number):
+                known = _of(positives, part)
+                pairs = _joined([pipeline.run(_of(known, block), ctx.at(block), 1) for block in self._blocks(part)])
+                staging.write(number, part_table(pairs, known, data, steps))
+        self._tell("mining", len(rows), len(rows))
+        return staging.publish(_summary(staging, steps, columns, len(rows), wanted(pipeline)))
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.progress is not None:
+            self.progress(what, min(done, total), total)
+
+    def _blocks(self, part: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
+        for at in range(0, len(part), self.block):
+            yield part[at : at + self.block]
+
+    def _rows(self, data: Collection, split: str) -> NDArray[np.int32]:
+        rows = data.query_rows(split)
+        if self.without_positives == "keep":
+            judged = [data.query_rows(name) for name in data.splits]
+            lonely = np.setdiff1d(np.arange(len(data.queries), dtype=np.int32), np.concatenate([*judged, rows]))
+            rows = np.union1d(rows, lonely).astype(np.int32)
+        if not len(rows):
+            raise DataError(
+                f"split {split!r} of {data.name!r} has no query with a positive.", remedy="Check its qrels."
+            )
+        return rows
+
+
+def mine(
+    data: Collection,
+    pipeline: Stage | str,
+    *,
+    split: str = "train",
+    seed: int = 0,
+    encoders: Models | None = None,
+    out: str | Path,
+) -> Negatives:
+    """Find and choose negatives for the queries of a split.
+
+    Args:
+        data: the collection.
+        pipeline: a stage, or its text such as ``"BM25(k=100) >> Top(k=4)"``.
+        split: whose qrels are the known positives; nothing else is known to be relevant.
+        seed: of every draw; the result is a pure function of inputs and seed.
+        encoders: models by the names that the pipeline uses.
+        out: folder for the result. An interrupted run is continued; a finished one is opened.
+
+    Returns:
+        The negatives with all candidates, scores and reasons.
+
+    Raises:
+        SpecError, PipelineError: the pipeline cannot be read or cannot work.
+        DataError: there is no such split, or it has no positives.
+        StoreError: the folder holds something else.
+    """
+    stage = parse(pipeline) if isinstance(pipeline, str) else pipeline
+    return Miner().mine(data, stage, split=split, seed=seed, encoders=encoders or {}, out=Path(out))
+
+
+def part_size(queries: int) -> int:
+    """Queries per part: 1,024, for more than a million 8,192. A killed run repeats at most one part."""
+    return 1024 if queries <= 1_000_000 else 8192
+
+
+def steps_of(pipeline: Stage) -> list[Step]:
+    """The stages with their numbers."""
+    return [
+        Step(number, stage.family, repr(stage), isinstance(stage, Filter) and stage.judges)
+        for number, stage in enumerate(pipeline.steps(), start=1)
+    ]
+
+
+def _of(pairs: Pairs, block: NDArray[np.int32]) -> Pairs:
+    # A block is a run of the mined queries, and every query of `pairs` is mined.
+    lo, hi = np.searchsorted(pairs.query, [block[0], block[-1] + 1])
+    return pairs.take(np.arange(lo, hi))
+
+
+def _joined(blocks: list[Pairs]) -> Pairs:
+    first = blocks[0]
+    names, ranks = list(first.scores), list(first.ranks)
+    return Pairs(
+        np.concatenate([block.query for block in blocks]),
+        np.concatenate([block.doc for block in blocks]),
+        np.concatenate([block.label for block in blocks]),
+        {name: np.concatenate([block.scores[name] for block in blocks]) for name in names},
+        {name: np.concatenate([block.ranks[name] for block in blocks]) for name in ranks},
+        np.concatenate([block.dropped for block in blocks]),
+        first.latest,
+    )
+
+
+def _job(ctx: Context, pipeline: Stage, without_positives: str) -> dict[str, Any]:
+    """Everything that determines the result, as JSON."""
+    models = {}
+    for name in pipeline.encoders():
+        model: Any = ctx.encoders.get(name)
+        if hasattr(model, "encode"):
+            model = ctx.encoder(name)
+            kinds = {"query": model.fingerprint("query"), "document": model.fingerprint("document")}
+            models[name] = {"name": model.name, **kinds}
+        else:
+            reranker = ctx.reranker(name)
+            models[name] = {"name": reranker.name, "pair": reranker.fingerprint, "scale": reranker.scale}
+    return {
+        "foils": foils.__version__,
+        "pipeline": repr(pipeline),
+        "pipeline_full": full(pipeline),
+        "split": ctx.split,
+        "seed": ctx.seed,
+        "without_positives": without_positives,
+        "collection": {"name": ctx.data.name, "fingerprint": ctx.data.fingerprint},
+        "encoders": models,
+        "inputs": pipeline.inputs(ctx),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("numpy", "pyarrow", "bm25s", "torch", "sentence-transformers"):
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _finished(out: Path, job: Mapping[str, Any], *, overwrite: bool) -> Negatives | None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        if out.exists():
+            out.rmdir()
+        out.parent.mkdir(parents=True, exist_ok=True)
+        return None
+    if not (out / MANIFEST).exists():
+        raise StoreError(f"{out} exists and holds no negatives. Choose another folder.")
+    store = Negatives.open(out)
+    differ = differences(job, store.manifest)
+    if not differ:
+        return store
+    if overwrite:
+        return None
+    raise StoreError(
+        f"{out} holds negatives of another run: {'; '.join(differ)}. Choose another folder or pass --overwrite."
+    )
+
+
+def wanted(pipeline: Stage) -> int | None:
+    """Negatives per query that a pipeline means to leave: its last sampler's (or random source's) k, summed over a pool."""
+    if isinstance(pipeline, Pool):
+        counts = [wanted(branch) for branch in pipeline.branches]
+        return sum(count for count in counts if count) if all(counts) else None
+    if isinstance(pipeline, Then):
+        found = [count for count in map(wanted, pipeline.stages) if count is not None]
+        return found[-1] if found else None
+    return pipeline.k if isinstance(pipeline, Sampler | Random) else None
+
+
+def _summary(staging: Staging, steps: list[Step], columns: Columns, queries: int, quota: int | None) -> dict[str, Any]:
+    """Counts from the parts themselves, so that a continued run and an uninterrupted one agree."""
+    tally: Counter[str] = Counter()
+    dropped: Counter[str] = Counter()
+    starved: Counter[str] = Counter()
+    kept_per_query: Counter[int] = Counter()
+    for table in staging.tables(["query", "label", "source", "dropped"]):
+        part = _Part.of(table)
+        tally.update(part.tally())
+        kept_per_query.update(part.kept.tolist())
+        for code, reason in enumerate(part.reasons):
+            rows = part.reason == code
+            dropped[reason] += int(rows.sum())
+            hit = np.bincount(part.query[rows], minlength=len(part.kept)) > 0
+            starved[reason] += int((hit & (part.kept < (quota or 1))).sum())
+    kept_per_query[0] += queries - kept_per_query.total()
+    counts = {
+        **tally,
+        "queries": queries,
+        "kept": sum(number * times for number, times in kept_per_query.items()),
+        "wanted_per_query": quota,
+        "kept_per_query": {str(number): kept_per_query[number] for number in sorted(kept_per_query)},
+    }
+    rows_ = [{**vars(s), "dropped": dropped[s.reason], "starved": starved[s.reason]} for s in steps]
+    return {"steps": rows_, "counts": counts, "latest": columns.latest, "columns": list(columns.names)}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What the summary needs of a part: arrays of small codes, no strings."""
+
+    query: NDArray[np.int32]
+    label: NDArray[np.int8]
+    known: NDArray[np.bool_]
+    reason: NDArray[np.int32]
+    reasons: list[str]
+    kept: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pa.Table) -> _Part:
+        query, source, dropped = (table[name].combine_chunks() for name in ("query", "source", "dropped"))
+        label = table["label"].to_numpy()
+        reason = dropped.indices.fill_null(-1).to_numpy()
+        number = query.indices.to_numpy()
+        from_qrels = np.array([text.split("+")[0] == "qrels" for text in source.dictionary.to_pylist()] or [False])
+        kept = np.bincount(number[(label == 0) & (reason < 0)], minlength=len(query.dictionary))
+        known = from_qrels[source.indices.to_numpy()]
+        return cls(number, label, known, reason, dropped.dictionary.to_pylist(), kept)
+
+    def tally(self) -> dict[str, int]:
+        positive = self.label == POSITIVE
+        return {
+            "positives": int((positive & self.known).sum()),
+            "promoted": int((positive & ~self.known).sum()),
+            "set_aside": int((self.label == SET_ASIDE).sum()),
+            "candidates": int((self.label == CANDIDATE).sum()),
+        }

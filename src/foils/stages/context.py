@@ -1,0 +1,123 @@
+"""What a stage may know besides the pairs: the collection, the encoders, the seed and the block of queries at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.adapters.exact import ExactIndex, pair_scores
+from foils.adapters.lexical import BM25Index
+from foils.adapters.protocols import Encoder, Index, Kind, Reranker
+from foils.adapters.vectors import vectors
+from foils.core.collection import Collection
+from foils.core.errors import PipelineError
+
+T = TypeVar("T")
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """The surroundings of one mining run; shared by all blocks.
+
+    Attributes:
+        data: the collection.
+        split: the qrels in use.
+        seed: of every draw.
+        rows: all queries to be mined, int32, ascending.
+        block: the queries at hand, int32, ascending; a slice of ``rows``.
+        encoders: bi-encoders and cross-encoders by the names that stages use.
+        cache: folder for vectors and indexes.
+        progress: called with (what, done, total), or None.
+        scorers: score column -> the stage that can score more rows of it; filled while the pipeline runs.
+    """
+
+    data: Collection
+    split: str
+    seed: int
+    rows: NDArray[np.int32]
+    block: NDArray[np.int32]
+    encoders: Mapping[str, Encoder | Reranker]
+    cache: Path
+    progress: Progress | None = None
+    scorers: dict[str, Any] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
+
+    def at(self, block: NDArray[np.int32]) -> Context:
+        """The same surroundings for another block of queries; indexes and vectors are shared."""
+        return replace(self, block=block, scorers={})
+
+    def once(self, key: object, make: Callable[[], T]) -> T:
+        """Make something on first use and share it between blocks."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    def _named(self, name: str, method: str, kind: str) -> Any:
+        found = self.encoders.get(name)
+        if found is None:
+            have = ", ".join(repr(key) for key in sorted(self.encoders)) or "none"
+            raise PipelineError(
+                f"the pipeline names the {kind} {name!r}, but the models given are: {have}. "
+                f"Pass --encoder {name}=MODEL (Python: encoders={{{name!r}: …}})."
+            )
+        if not hasattr(found, method):
+            raise PipelineError(f"{name!r} is no {kind}: it has no '{method}'. Pass --encoder {name}=MODEL.")
+        return found
+
+    def encoder(self, name: str) -> Encoder:
+        """The bi-encoder of that name, or `PipelineError` with the remedy."""
+        model: Encoder = self._named(name, "encode", "bi-encoder")
+        return model
+
+    def reranker(self, name: str) -> Reranker:
+        """The cross-encoder of that name, or `PipelineError` with the remedy."""
+        model: Reranker = self._named(name, "score", "cross-encoder")
+        return model
+
+    def _report(self, what: str) -> Callable[[int, int], None] | None:
+        if self.progress is None:
+            return None
+        tell = self.progress
+        return lambda done, total: tell(what, done, total)
+
+    def _vectors(self, name: str, kind: Kind) -> NDArray[np.float32]:
+        texts = self.data.queries if kind == "query" else self.data.corpus
+        rows = self.rows if kind == "query" else None
+        report = self._report(f"encoding {'queries' if kind == 'query' else 'documents'} with {name}")
+        folder = self.cache / "vectors"
+        return self.once(
+            ("vectors", name, kind),
+            lambda: vectors(self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report),
+        )
+
+    def query_vectors(self, name: str, query: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Vectors of some of the queries, float32 (len(query), dim)."""
+        return self._vectors(name, "query")[np.searchsorted(self.rows, query)]
+
+    def index(self, name: str) -> Index:
+        """An exact index over the documents' vectors of that encoder."""
+        return self.once(("index", name), lambda: ExactIndex(self._vectors(name, "document")))
+
+    def similarity(self, name: str, query: NDArray[np.int32], doc: NDArray[np.int32]) -> NDArray[np.float32]:
+        """Score of each (query, doc) under a bi-encoder, float32 (n,)."""
+        documents = self._vectors(name, "document")
+        queries = self._vectors(name, "query")
+        return pair_scores(queries, documents, np.searchsorted(self.rows, query), doc)
+
+    def bm25(self, k1: float, b: float, language: str | None) -> BM25Index:
+        """The BM25 index of the corpus under these parameters."""
+        return self.once(
+            ("bm25", k1, b, language),
+            lambda: BM25Index.build(self.data.corpus, k1=k1, b=b, language=language, cache=self.cache / "bm25"),
+        )
+
+    def keys(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+        """Keys of the external ids, which random draws depend on."""
+        return self.data.queries.keys[query], self.data.corpus.keys[doc]

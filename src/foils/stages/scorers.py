@@ -1,0 +1,60 @@
+"""Scorers: another model's opinion of the candidates, as a column."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.core.spec import declare
+from foils.stages.context import Context
+from foils.stages.stage import Scorer
+
+
+@declare
+class BiEncoder(Scorer):
+    """Inner product of query and document vectors under a named bi-encoder. Score column: its name."""
+
+    encoder: str  # name of the bi-encoder
+
+    @property
+    def column(self) -> str:
+        """The encoder's name."""
+        return self.encoder
+
+    def encoders(self) -> tuple[str, ...]:
+        """The one it scores with."""
+        return (self.encoder,)
+
+    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """Inner products."""
+        return ctx.similarity(self.encoder, query, doc)
+
+
+@declare
+class CrossEncoder(Scorer):
+    """Score of a named cross-encoder for each (query, document) text, positives included.
+
+    Whether it is a probability or a logit is the model's matter (``Reranker.scale``); absolute bounds such as
+    RocketQA's 0.1 and 0.9 mean probabilities. Score column: its name.
+    """
+
+    encoder: str  # name of the cross-encoder
+
+    @property
+    def column(self) -> str:
+        """The cross-encoder's name."""
+        return self.encoder
+
+    def encoders(self) -> tuple[str, ...]:
+        """The one it scores with."""
+        return (self.encoder,)
+
+    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """All pairs of the block in one queue; the model sorts them by length."""
+        if not len(query):
+            return np.zeros(0, np.float32)
+        queries, q = np.unique(query, return_inverse=True)
+        docs, d = np.unique(doc, return_inverse=True)
+        query_texts, doc_texts = ctx.data.queries.texts(queries), ctx.data.corpus.texts(docs)
+        model = ctx.reranker(self.encoder)
+        return model.score([query_texts[i] for i in q], [doc_texts[i] for i in d])

@@ -1,0 +1,195 @@
+"""Sources: where candidates come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.core import noise, segments
+from foils.core.errors import DataError
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, union
+from foils.core.spec import declare, require
+from foils.stages.context import Context
+from foils.stages.stage import Columns, Source, Stage
+from foils.store import candidates_from, fingerprint_of
+
+Found = tuple[NDArray[np.int32], NDArray[np.float32]]
+
+
+@declare
+class BM25(Source):
+    """The best documents under BM25 (Robertson), Lucene's variant, over the same collection.
+
+    ``Σ_t ln(1 + (N - df_t + 0.5)/(df_t + 0.5)) · tf / (tf + k1 (1 - b + b |d|/avgdl))``
+
+    Negatives that share words with the query: DPR (Karpukhin et al. 2020, arXiv:2004.04906, section 3.2) takes the
+    best-ranked one without the answer. Defaults k1 0.9 and b 0.4 are Anserini's for passages. Documents without any
+    query word are not retrieved. Score column: ``bm25``.
+    """
+
+    k: int  # candidates per query
+    k1: float = 0.9  # term-frequency saturation, > 0
+    b: float = 0.4  # length normalisation, 0 to 1
+    language: str | None = "english"  # Snowball stemmer and stop words; None for neither
+
+    def check(self) -> None:
+        """Bounds of k, k1 and b."""
+        require(self.k >= 1, self, "k", "at least 1")
+        require(self.k1 > 0, self, "k1", "above 0")
+        require(0 <= self.b <= 1, self, "b", "between 0 and 1")
+
+    @property
+    def column(self) -> str:
+        """Always ``bm25``."""
+        return "bm25"
+
+    def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
+        """Search the inverted index."""
+        return ctx.bm25(self.k1, self.b, self.language).search(ctx.data.queries.texts(query), depth)
+
+    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """BM25 of any pair; 0 where no word is shared."""
+        distinct, at = np.unique(query, return_inverse=True)
+        index = ctx.bm25(self.k1, self.b, self.language)
+        return index.score(ctx.data.queries.texts(distinct), at, doc)
+
+
+@declare
+class Dense(Source):
+    """The nearest documents under a bi-encoder: exact inner-product search over the whole corpus.
+
+    With the model under training this is the source of ANCE (Xiong et al. 2021, arXiv:2007.00808) and STAR (Zhan et al.
+    2021); with another model, of NV-Retriever. Ties go to the smaller document row. Score column: the encoder's name.
+    """
+
+    encoder: str  # name of the bi-encoder
+    k: int  # candidates per query
+
+    def check(self) -> None:
+        """Bound of k."""
+        require(self.k >= 1, self, "k", "at least 1")
+
+    @property
+    def column(self) -> str:
+        """The encoder's name."""
+        return self.encoder
+
+    def encoders(self) -> tuple[str, ...]:
+        """The one it searches with."""
+        return (self.encoder,)
+
+    def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
+        """Search the exact index."""
+        return ctx.index(self.encoder).search(ctx.query_vectors(self.encoder, query), depth)
+
+    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """Inner product of the two vectors."""
+        return ctx.similarity(self.encoder, query, doc)
+
+
+@declare
+class Random(Source):
+    """Documents drawn uniformly from the corpus, without replacement, never a known positive.
+
+    The weakest useful baseline, and the stabiliser of many later methods (DPR, section 3.2; STAR). Draws are keyed by
+    (seed, query id). No score column.
+    """
+
+    k: int  # candidates per query
+
+    def check(self) -> None:
+        """Bound of k."""
+        require(self.k >= 1, self, "k", "at least 1")
+
+    def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
+        """Distinct documents in the order in which they are drawn."""
+        n = len(ctx.data.corpus)
+        keys = ctx.data.queries.keys[query][:, None]
+        depth = min(depth, n)
+        # Which of the two ways is used must not depend on the block, hence not on `depth`.
+        if n <= 4096 or self.k > n // 8:
+            draws = noise.uniform(ctx.seed, "Random", keys, np.arange(n, dtype=np.uint64)[None, :])
+            doc = np.argsort(draws, axis=1, kind="stable")[:, :depth].astype(np.int32)
+        else:
+            doc = _distinct_draws(ctx.seed, keys, depth, n)
+        return doc, np.zeros(doc.shape, np.float32)
+
+
+def _distinct_draws(seed: int, keys: NDArray[np.uint64], depth: int, n: int) -> NDArray[np.int32]:
+    """First ``depth`` distinct values of each row's endless stream of draws from range(n)."""
+    width = depth + 8
+    while True:
+        uniform = noise.uniform(seed, "Random", keys, np.arange(width, dtype=np.uint64)[None, :])
+        draws = np.minimum((uniform * n).astype(np.int64), n - 1)
+        order = np.argsort(draws, axis=1, kind="stable")
+        ordered = np.take_along_axis(draws, order, axis=1)
+        repeated = np.zeros(draws.shape, bool)
+        np.put_along_axis(repeated[:, :], order[:, 1:], ordered[:, 1:] == ordered[:, :-1], axis=1)
+        if int((~repeated).sum(axis=1).min(initial=depth)) >= depth:
+            first = np.argsort(repeated, axis=1, kind="stable")[:, :depth]
+            return np.take_along_axis(draws, first, axis=1).astype(np.int32)
+        width *= 2
+
+
+@declare
+class Load(Stage):
+    """Candidates that are already there: a folder of negatives, a TREC run, or the negatives given with the data.
+
+    With ``which='all'`` the candidates that were dropped when the folder was mined take part again, with all their
+    scores, so another strategy or threshold needs no search and no encoding. Score columns keep their names; a TREC run
+    brings the column ``run``.
+    """
+
+    family = "source"
+
+    path: str  # folder of foils negatives, TREC run file, or 'given'
+    k: int | None = None  # at most so many per query, best first; all by default
+    which: Literal["kept", "all"] = "kept"  # of a folder: what survived then, or everything
+
+    def check(self) -> None:
+        """Bound of k."""
+        require(self.k is None or self.k >= 1, self, "k", "at least 1")
+
+    def _pairs(self, ctx: Context) -> Pairs:
+        return ctx.once(("load", self), lambda: self._read(ctx))
+
+    def _read(self, ctx: Context) -> Pairs:
+        if self.path != "given":
+            return candidates_from(Path(self.path), ctx.data, self.which)
+        given = ctx.data.given(ctx.split)
+        if not len(given):
+            raise DataError(
+                f"{self!r}: split {ctx.split!r} of {ctx.data.name!r} came without negatives.",
+                remedy="Use a source such as BM25(k=100), or name a folder or run file.",
+            )
+        return given
+
+    def inputs(self, ctx: Context) -> dict[str, str]:
+        """Fingerprint of the folder or file."""
+        return {} if self.path == "given" else {self.path: fingerprint_of(Path(self.path))}
+
+    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Merge the block's share of the saved candidates, and the scores saved for its positives."""
+        saved = self._pairs(ctx)
+        lo, hi = np.searchsorted(saved.query, [ctx.block[0], ctx.block[-1] + 1])
+        share = saved.take(np.arange(lo, hi))
+        # A row that was a positive then and is none in this split is nobody's candidate.
+        share = share.take(np.isin(share.query, ctx.block) & ((share.label == CANDIDATE) | (pairs.find(share) >= 0)))
+        if self.k is not None:
+            by = share[share.latest] if share.latest else -np.arange(len(share), dtype=np.float64)
+            best = np.where(share.label == CANDIDATE, np.nan_to_num(by, nan=-np.inf), -np.inf)
+            share = share.take(segments.topk_mask(best, share.starts, self.k, share.doc) | (share.label == POSITIVE))
+        share = replace(share, label=np.zeros(len(share), np.int8))
+        return union([pairs, share])
+
+    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
+        """Brings the columns of the file."""
+        saved = self._pairs(ctx)
+        names = tuple(dict.fromkeys((*columns.names, *saved.scores)))
+        if columns.latest is not None and columns.latest != saved.latest:
+            return Columns(names, None, (columns.latest, saved.latest or "load"), True)
+        return Columns(names, saved.latest, (), True)

@@ -1,0 +1,176 @@
+"""What every stage promises, over the registry: a new stage is tested on arrival."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+
+from foils.core.errors import FoilsError, SpecError
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
+from foils.core.spec import full, parse, registry
+from foils.mine import _joined, _of
+from foils.stages import BM25, Dense, Random, Stage
+
+# Fields that have no sensible default. A new stage with a required field of another name needs a line here.
+REQUIRED = {"k": 4, "encoder": "student", "at": 0.95, "path": "given"}
+OTHERS = {"CrossEncoder": {"encoder": "judge"}, "Between": {"hi": 0.9}, "Ranks": {"lo": 3, "hi": 12, "by": "student"}}
+POOL = BM25(k=12) + Dense("student", k=12) + Random(k=5)
+
+
+def example(cls: type[Stage]) -> Stage:
+    needed = {
+        f.name: REQUIRED[f.name]
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    if "by" in {f.name for f in dataclasses.fields(cls)}:
+        needed["by"] = "student"
+    return cls(**{**needed, **OTHERS.get(cls.__name__, {})})
+
+
+STAGES = {name: cls for name, cls in registry("stage").items() if cls.__module__.startswith("foils.")}
+TESTED = {name: example(cls) for name, cls in STAGES.items() if name != "Load"}
+each = pytest.mark.parametrize("stage", TESTED.values(), ids=TESTED)
+by_family = {family: [s for s in TESTED.values() if s.family == family] for family in ("filter", "sampler", "labeler")}
+
+
+def run(stage: Stage, ctx, block: int | None = None) -> Pairs:
+    pipeline = stage if stage.family == "source" else POOL >> stage
+    known = ctx.data.positives(ctx.split).bare()
+    size = block or len(ctx.rows)
+    blocks = [ctx.rows[i : i + size] for i in range(0, len(ctx.rows), size)]
+    return _joined([pipeline(_of(known, b), ctx.at(b)) for b in blocks])
+
+
+def facts(pairs: Pairs) -> dict:
+    """What is decided about each (query, document), whatever the order of rows."""
+    rows = zip(pairs.key.tolist(), pairs.label.tolist(), pairs.dropped.tolist(), strict=True)
+    scores = {name: dict(zip(pairs.key.tolist(), v.tolist(), strict=True)) for name, v in pairs.scores.items()}
+    return {"rows": {k: (label, d) for k, label, d in rows}, "scores": scores}
+
+
+def same(a: Pairs, b: Pairs) -> bool:
+    x, y = facts(a), facts(b)
+    return x["rows"] == y["rows"] and all(
+        np.array_equal(list(x["scores"][n].values()), list(y["scores"][n].values()), equal_nan=True)
+        for n in x["scores"]
+    )
+
+
+@each
+def test_text_form_round_trips(stage):
+    assert parse(repr(stage)) == stage
+    assert parse(full(stage)) == stage
+    assert all(f.name in full(stage) or f.name == "encoder" for f in dataclasses.fields(stage))
+
+
+@pytest.mark.parametrize("cls", STAGES.values(), ids=STAGES)
+def test_every_stage_is_documented(cls):
+    assert len(inspect.getdoc(cls) or "") > 60
+    assert cls.family in {"source", "scorer", "labeler", "filter", "sampler"}
+
+
+@each
+def test_known_positives_survive_with_label_1(stage, context):
+    ctx = context()
+    out = run(stage, ctx)
+    at = out.find(ctx.data.positives("train"))
+    assert (at >= 0).all()
+    assert (out.label[at] == POSITIVE).all()
+    assert (out.dropped[at] == 0).all()
+    assert len(np.unique(out.key)) == len(out)
+
+
+@each
+def test_a_copy_of_a_positive_is_a_positive(stage, context):
+    out = run(stage, context())
+    data = context().data
+    positives = out.take(out.label == POSITIVE)
+    positive = {(q, data.same[d]) for q, d in zip(positives.query, positives.doc, strict=True)}
+    negatives = out.take(out.label == CANDIDATE)
+    assert not positive & {(q, data.same[d]) for q, d in zip(negatives.query, negatives.doc, strict=True)}
+
+
+@each
+@pytest.mark.parametrize("block", [1, 7])
+def test_blocks_change_nothing(stage, context, block):
+    assert same(run(stage, context()), run(stage, context(), block))
+
+
+@each
+def test_same_seed_same_result(stage, context):
+    assert same(run(stage, context(3)), run(stage, context(3)))
+
+
+@pytest.mark.parametrize("stage", list(by_family["sampler"]), ids=repr)
+def test_a_sampler_keeps_k_without_replacement_and_a_noisy_one_depends_on_the_seed(stage, context):
+    before = run_pool(context())
+    out = run(stage, context())
+    for query in np.unique(out.query):
+        available = ((before.query == query) & (before.label == CANDIDATE)).sum()
+        kept = (out.query == query) & (out.label == CANDIDATE) & (out.dropped == 0)
+        assert kept.sum() == min(stage.k, available)
+    assert same(stage(before, context(0)), stage(before, context(1))) == (not stage.noisy)
+
+
+def run_pool(ctx) -> Pairs:
+    return POOL(ctx.data.positives(ctx.split).bare(), ctx)
+
+
+@each
+def test_a_family_does_only_what_it_may(stage, context):
+    before, after = run_pool(context()), run(stage, context())
+    if stage.family == "source":
+        return
+    assert np.array_equal(before.key, after.key)
+    for name, values in before.scores.items():
+        if stage.family != "scorer" or name != stage.column:
+            assert np.array_equal(values, after.scores[name], equal_nan=True)
+    if stage.family != "labeler":
+        assert np.array_equal(before.label, after.label)
+    if stage.family in ("scorer", "labeler"):
+        assert np.array_equal(before.dropped, after.dropped)
+    assert set(after.dropped[before.label == CANDIDATE].tolist()) <= {0, 4, -4}
+
+
+@each
+def test_row_order_within_a_query_changes_nothing(stage, context):
+    if stage.family == "source":
+        pytest.skip("a source has no rows to permute")
+    ctx = context()
+    pool = run_pool(ctx)
+    shuffled = pool.take(np.random.default_rng(0).permutation(len(pool)))
+    shuffled = shuffled.take(np.argsort(shuffled.query, kind="stable"))
+    assert facts(stage(shuffled, ctx))["rows"] == facts(stage(pool, ctx))["rows"]
+
+
+@each
+def test_no_candidates_and_all_dropped_are_fine(stage, context):
+    ctx = context()
+    pool = run_pool(ctx)
+    if stage.family == "source":
+        assert len(stage(Pairs.empty(), ctx)) >= 0
+        return
+    gone = dataclasses.replace(pool, dropped=np.where(pool.label == CANDIDATE, 9, 0).astype(np.int16))
+    out = stage.run(gone, ctx, 1)
+    assert (out.dropped[pool.label == CANDIDATE] == 9).all()
+    nothing = stage.run(pool.take(pool.label == POSITIVE), ctx, 1)
+    assert (nothing.dropped == 0).all()
+    assert len(stage.run(pool.take(np.zeros(len(pool), bool)), ctx, 1)) == 0
+
+
+def test_bad_bounds_are_refused_for_every_k():
+    for name, cls in STAGES.items():
+        if "k" in {f.name for f in dataclasses.fields(cls)}:
+            values = {f.name: getattr(example(cls), f.name) for f in dataclasses.fields(cls)}
+            with pytest.raises(SpecError, match="k must be at least 1"):
+                cls(**{**values, "k": 0})
+            assert name in repr(example(cls))
+
+
+def test_an_unknown_encoder_is_named_with_the_remedy(context):
+    with pytest.raises(FoilsError, match="--encoder nobody=MODEL"):
+        run(Dense("nobody", k=3), context())
