@@ -63,12 +63,16 @@ def read_queries(writer: CollectionWriter, tables: Iterable[Table], columns: Col
         DataError: as `read_corpus`, and an empty query.
     """
     for table in tables:
+        rows = 0
         for block in table.blocks():
             roles = find_roles("queries", block.names, columns, block.file)
             used = used_columns(roles)
             ids, texts = id_column(block, roles["query_id"][0]), query_column(block, roles["query"][0])
             metadata = [metadata_of(row, used) for row in block.rows]
             writer.queries.append(TextBlock(block.file, block.lines, ids, [""] * len(ids), texts, metadata))
+            rows += len(ids)
+        if not rows:
+            raise DataError("there are no queries in it.", file=table.name, remedy="Is it complete?")
 
 
 def read_qrels(

@@ -108,11 +108,11 @@ def _plan(source: Any, corpus: Any, qrels: Any, columns: Columns, on_unknown: On
         if queries is None:
             raise DataError("the folder has a corpus but no queries.", file=folder, remedy="Add queries.jsonl.")
         corpus = corpus or find_table(folder, "corpus")
-        return _separate(queries, corpus, qrels or find_qrels(folder), columns, on_unknown, folder.resolve().name)
+        return _separate(queries, corpus, qrels or find_qrels(folder), columns, on_unknown, folder)
     if qrels is not None:
         if corpus is None:
             raise DataError("qrels= needs the documents too.", remedy="Pass corpus=…")
-        return _separate(source, corpus, qrels, columns, on_unknown, name_of(source))
+        return _separate(source, corpus, qrels, columns, on_unknown, source)
     splits = pair_splits(source, columns)
     documents = [] if corpus is None else tables_of(corpus, columns)
 
@@ -125,8 +125,8 @@ def _plan(source: Any, corpus: Any, qrels: Any, columns: Columns, on_unknown: On
     return _Plan(name, str(source) if isinstance(source, str | Path) else name, state, read, bool(documents))
 
 
-def _separate(queries: Any, corpus: Any, qrels: Any, columns: Columns, on_unknown: OnUnknown, name: str) -> _Plan:
-    """Corpus, queries and qrels as tables of their own."""
+def _separate(queries: Any, corpus: Any, qrels: Any, columns: Columns, on_unknown: OnUnknown, source: Any) -> _Plan:
+    """Corpus, queries and qrels as tables of their own; ``source`` gives the name."""
     query_tables, documents = tables_of(queries, columns), tables_of(corpus, columns)
     judged = qrels_tables(qrels, columns)
 
@@ -137,4 +137,5 @@ def _separate(queries: Any, corpus: Any, qrels: Any, columns: Columns, on_unknow
 
     states = [[t.state() for t in query_tables], [t.state() for t in documents]]
     state = ["separate", states, {s: [t.state() for t in tables] for s, tables in judged.items()}]
-    return _Plan(name, name, state, read)
+    name = name_of(source)
+    return _Plan(name, str(source) if isinstance(source, str | Path) else name, state, read)

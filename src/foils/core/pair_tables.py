@@ -182,11 +182,12 @@ def _by_id(block: Block, column: str) -> list[Quoted]:
 def _named(block: Block, column: str, quoted: Sequence[Quoted]) -> list[Quoted]:
     """Documents that are given by text, with the ids in another column."""
     ids = _by_id(block, column)
-    if [q.row for q in ids] != [q.row for q in quoted]:
-        line = next((block.lines[q.row] for q, r in zip(quoted, ids, strict=False) if q.row != r.row), block.lines[0])
+    counts = [np.bincount([q.row for q in side], minlength=len(block.rows)) for side in (ids, quoted)]
+    for i in np.flatnonzero(counts[0] != counts[1])[:1].tolist():
         message = f"{column!r} does not hold one id for each text."
-        raise DataError(message, file=block.file, line=line, remedy="Complete it, or leave the column out.")
-    return [q._replace(id=named.id) for q, named in zip(quoted, ids, strict=True)]
+        raise DataError(message, file=block.file, line=block.lines[i], remedy="Complete it, or leave the column out.")
+    by_row = sorted(quoted, key=lambda q: q.row)
+    return [q._replace(id=named.id) for q, named in zip(by_row, ids, strict=True)]
 
 
 def _document(block: Block, i: int, column: str, value: Any, title_column: str | None) -> Quoted:

@@ -100,7 +100,8 @@ def name_of(source: Any) -> str:
     if isinstance(source, str) and source.startswith(HUB):
         return source.removeprefix(HUB).replace("/", "-").replace(":", "-")
     if isinstance(source, str | Path):
-        return Path(source).absolute().name.split(".")[0].replace("*", "") or "collection"
+        path = Path(source).absolute()
+        return (path.name if path.is_dir() else path.name.split(".")[0].replace("*", "")) or "collection"
     if isinstance(source, Mapping) and source:
         return name_of(next(iter(source.values())))
     if isinstance(source, Sequence) and source and isinstance(source[0], str | Path):
