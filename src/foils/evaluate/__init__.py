@@ -1,0 +1,7 @@
+"""Retrieval measures with their uncertainty: is it better, by how much, and would other queries say so too."""
+
+from foils.evaluate.retrieval import Settings, System, evaluate, evaluate_all
+from foils.evaluate.scores import Comparison, Scores
+from foils.evaluate.tables import Table
+
+__all__ = ["Comparison", "Scores", "Settings", "System", "Table", "evaluate", "evaluate_all"]

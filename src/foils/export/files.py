@@ -1,0 +1,170 @@
+"""Where tables go: a Parquet or JSON Lines file, or a Hugging Face data set on disk. All appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from foils.core.atomic import replacing
+from foils.core.cache import publish
+from foils.core.errors import SpecError, StoreError, need
+
+Parts = Iterator[pa.Table]
+
+
+def write_file(path: Path, parts: Parts) -> int:
+    """Write a .parquet or .jsonl file, a part at a time; an existing one is replaced when the new one is complete.
+
+    Returns:
+        Number of rows.
+    """
+    write = {".parquet": write_parquet, ".jsonl": write_jsonl}[path.suffix]
+    with replacing(path) as partial:
+        return write(partial, parts)
+
+
+def write_parquet(path: Path, parts: Parts) -> int:
+    """A zstd Parquet file with a row group for each part; returns the number of rows."""
+    first = next(parts)
+    with pq.ParquetWriter(path, first.schema, compression="zstd") as writer:
+        rows = 0
+        for part in _from(first, parts):
+            writer.write_table(part)
+            rows += part.num_rows
+    return rows
+
+
+def write_jsonl(path: Path, parts: Parts) -> int:
+    """One JSON object a line, UTF-8; returns the number of rows."""
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for part in parts:
+            plain = _shortest(part)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain.to_pylist())
+            rows += part.num_rows
+    return rows
+
+
+def write_folder(folder: Path, parts: Parts, fingerprint: str) -> int:
+    """A folder for ``datasets.load_from_disk``; returns the number of rows.
+
+    The state that `datasets` itself would write has a fingerprint with the time in it; here it is the content's.
+
+    Args:
+        folder: must not exist, or be empty.
+        parts: tables of one schema.
+        fingerprint: of what is written; part of the folder's state.
+
+    Raises:
+        StoreError: the folder exists and is not empty.
+        MissingExtra: `datasets` is not installed.
+    """
+    features = need("datasets", "st").Features
+    rows = 0
+
+    def write(partial: Path) -> None:
+        nonlocal rows
+        first = next(parts)
+        name = "data-00000-of-00001.arrow"
+        with pa.OSFile(str(partial / name), "wb") as file, pa.ipc.new_stream(file, first.schema) as writer:
+            for part in _from(first, parts):
+                writer.write_table(part)
+                rows += part.num_rows
+        state: dict[str, object] = {
+            "_data_files": [{"filename": name}],
+            "_fingerprint": fingerprint,
+            "_format_columns": None,
+            "_format_kwargs": {},
+            "_format_type": None,
+            "_output_all_columns": False,
+            "_split": None,
+        }
+        _json(partial / "state.json", state)
+        _json(partial / "dataset_info.json", {"features": features.from_arrow_schema(first.schema).to_dict()})
+
+    claim(folder)
+    publish(folder, write)
+    return rows
+
+
+def write_tables(folder: Path, tables: dict[str, Parts]) -> dict[str, int]:
+    """Several Parquet files in one folder, with a README that makes each a configuration for ``datasets.load_dataset``.
+
+    Args:
+        folder: must not exist, or be empty.
+        tables: name -> parts; the first is the default configuration.
+
+    Returns:
+        Number of rows of each.
+
+    Raises:
+        StoreError: the folder exists and is not empty.
+    """
+    rows: dict[str, int] = {}
+
+    def write(partial: Path) -> None:
+        for name, parts in tables.items():
+            rows[name] = write_parquet(partial / f"{name}.parquet", parts)
+        entries = "".join(f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in tables)
+        (partial / "README.md").write_text(f"---\nconfigs:\n{entries}---\n", encoding="utf-8")
+
+    claim(folder)
+    publish(folder, write)
+    return rows
+
+
+def kind_of(out: Path) -> str:
+    """``folder`` for a folder or a name without suffix, else the suffix.
+
+    Raises:
+        SpecError: another suffix than .parquet and .jsonl.
+    """
+    if out.is_dir() or not out.suffix:
+        return "folder"
+    if out.suffix not in (".parquet", ".jsonl"):
+        raise SpecError(f"{out}: {out.suffix!r} is not written. Name a .parquet or .jsonl file, or a folder.")
+    return out.suffix
+
+
+def claim(folder: Path) -> None:
+    """Make way for a new folder: an empty one is removed.
+
+    Raises:
+        StoreError: it is not empty, or a file.
+    """
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise StoreError(f"{folder} exists already. Remove it, or name another.")
+    if folder.is_dir():
+        folder.rmdir()
+
+
+def _from(first: pa.Table, rest: Parts) -> Parts:
+    yield first
+    yield from rest
+
+
+def _json(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _shortest(table: pa.Table) -> pa.Table:
+    """The same table with float32 as the float64 of its shortest decimal: 0.9, not 0.8999999761581421."""
+    for i, field in enumerate(table.schema):
+        column = table.column(i).combine_chunks()
+        column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if field.type == pa.float32():
+            table = table.set_column(i, field.name, _decimals(column))
+        elif field.type == pa.list_(pa.float32()):
+            wide = pa.ListArray.from_arrays(column.offsets, _decimals(column.values))
+            table = table.set_column(i, field.name, wide)
+    return table
+
+
+def _decimals(values: pa.Array) -> pa.Array:
+    plain = values.fill_null(0).to_numpy(zero_copy_only=False).astype(str).astype(np.float64)
+    return pa.array(plain, mask=values.is_null().to_numpy(zero_copy_only=False))
