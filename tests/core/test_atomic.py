@@ -16,9 +16,14 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
 def test_after_an_error_the_old_file_is_still_there(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(RuntimeError), replacing(path) as partial:
-        partial.write_text("half")
-        raise RuntimeError
+
+    def fail():
+        with replacing(path) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
 
