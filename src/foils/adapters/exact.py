@@ -1,0 +1,223 @@
+"""Exact inner-product search in tiles, with bounded memory and results that do not depend on the tiles.
+
+A matrix product rounds differently for every shape, so its scores cannot break ties reproducibly. Here it only finds
+candidates. The scores that are returned are canonical: products in float64, summed in an order that depends on the
+dimension alone, rounded once to float32. That the candidates hold all winners is proved, not hoped:
+
+Let u = 2⁻²⁴, γ = (d + 2) u / (1 - (d + 2) u) and e = γ ‖q‖ max‖d‖. Whatever the order of summation, a float32 product
+differs from the exact one by at most γ_d ‖q‖‖d‖ (Higham 2002, Accuracy and Stability of Numerical Algorithms, section
+3.1), and the canonical score by at most u ‖q‖‖d‖ and a little; so the two differ by at most e. If k documents have
+products >= L, the k-th best canonical score is at least L - e, and whoever reaches that has a product >= L - 2 e.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.adapters.protocols import Found
+from foils.adapters.topk import lower_bounds, ranked
+from foils.core.errors import ModelError
+
+MEMORY = 256 << 20
+_CELL = 128  # bytes that one score or one pooled candidate takes at worst, temporary arrays included
+_PAIRS = 1 << 17  # vector elements gathered at a time for canonical scores: stays in the cache
+_UNIT = 2.0**-24
+_LARGEST = float(np.finfo(np.float32).max) / 2
+
+Vectors = NDArray[Any]
+
+
+def search(queries: Vectors, docs: Vectors, k: int, *, memory: int = MEMORY) -> Found:
+    """The k documents with the largest inner product, for each query.
+
+    Args:
+        queries: (q, d), finite; computed on as float32.
+        docs: (n, d), finite, may be memory-mapped; computed on as float32.
+        k: at least 1; may exceed n.
+        memory: bytes to stay within, besides the arguments and the result. Changes the speed, never the result.
+
+    Returns:
+        Rows int32 and scores float32, (q, k) each: score descending, then row ascending; padded with -1 and ``-inf``.
+
+    Raises:
+        ModelError: NaN or infinite vectors, or products beyond float32.
+        ValueError: shapes that do not go together, or k < 1.
+    """
+    return ExactIndex(docs, memory=memory).search(queries, k)
+
+
+class ExactIndex:
+    """Exact search over vectors that stay where they are; see `search` for the arguments and the result.
+
+    >>> index = ExactIndex(np.eye(3, dtype=np.float32))
+    >>> index.search(np.array([[0, 2, 1]], np.float32), k=2)
+    (array([[1, 2]], dtype=int32), array([[2., 1.]], dtype=float32))
+    """
+
+    def __init__(self, docs: Vectors, *, memory: int = MEMORY) -> None:
+        if docs.ndim != 2 or not docs.shape[1]:
+            raise ValueError(f"document vectors of shape {docs.shape}; expected (documents, dimensions).")
+        self.docs, self.memory = docs, memory
+        self._longest = float(_lengths(docs, "document").max(initial=0.0))
+
+    def search(self, vectors: Vectors, k: int) -> Found:
+        """The k best documents of each query; see the function `search`."""
+        dim = self.docs.shape[1]
+        if vectors.ndim != 2 or vectors.shape[1] != dim:
+            raise ValueError(f"query vectors of shape {vectors.shape}; expected (queries, {dim}).")
+        if k < 1:
+            raise ValueError(f"k={k}; expected at least 1.")
+        slack = self._slack(_lengths(vectors, "query"))
+        rows = np.full((len(vectors), k), -1, np.int32)
+        scores = np.full((len(vectors), k), -np.inf, np.float32)
+        wanted = min(k, len(self.docs))
+        block, tile = self._sizes(len(vectors), wanted)
+        for start in range(0, len(vectors) if wanted else 0, block):
+            part = slice(start, start + block)
+            queries = np.ascontiguousarray(vectors[part], np.float32)
+            rows[part, :wanted], scores[part, :wanted] = self._best(queries, slack[part], wanted, tile)
+        return rows, scores
+
+    def _slack(self, lengths: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Twice the bound e of the module's text; the last term covers products that underflow."""
+        dim = self.docs.shape[1]
+        largest = float(lengths.max(initial=0.0)) * self._longest
+        if largest >= _LARGEST:
+            raise ModelError(f"inner products up to {largest:.3g} do not fit float32. Normalise or scale the vectors.")
+        gamma = (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT)
+        slack: NDArray[np.float64] = 2 * (gamma * lengths * self._longest + dim * 2.0**-126)
+        return slack
+
+    def _sizes(self, queries: int, k: int) -> tuple[int, int]:
+        """Queries a block and documents a tile."""
+        cells = max(1, self.memory // (2 * _CELL))
+        block = max(1, min(queries, 1024, math.isqrt(cells), cells // (2 * max(1, k))))
+        tile = min(cells // block, self.memory // (8 * self.docs.shape[1]))
+        return block, max(1, min(tile, len(self.docs)))
+
+    def _best(self, queries: NDArray[np.float32], slack: NDArray[np.float64], k: int, tile: int) -> Found:
+        pool = _Pool(queries, self.docs, slack, k, limit=max(1, self.memory // (2 * _CELL)))
+        for start in range(0, len(self.docs), tile):
+            docs = np.asarray(self.docs[start : start + tile], np.float32)
+            pool.add(queries @ docs.T, start)
+        return pool.settle()
+
+
+class _Pool:
+    """The documents that may still be among the k best of a block of queries.
+
+    ``score`` holds values that differ from the canonical score by at most half the slack.
+    """
+
+    def __init__(
+        self, queries: NDArray[np.float32], docs: Vectors, slack: NDArray[np.float64], k: int, limit: int
+    ) -> None:
+        self.queries, self.docs, self.slack, self.k, self.limit = queries, docs, slack, k, limit
+        self.floor = np.full(len(queries), -np.inf, np.float32)
+        self.query, self.row = np.zeros(0, np.int32), np.zeros(0, np.int32)
+        self.score = np.zeros(0, np.float32)
+        self._cut_at = 0
+
+    def add(self, scores: NDArray[np.float32], start: int) -> None:
+        """Take in a tile of scores (queries, documents) whose first document is row ``start``."""
+        if np.isneginf(self.floor).any():
+            self._raise_floor(lower_bounds(scores, self.k))
+        hits = np.flatnonzero(scores >= self.floor[:, None])
+        query, column = np.divmod(hits, scores.shape[1])
+        self.query = np.concatenate([self.query, query.astype(np.int32)])
+        self.row = np.concatenate([self.row, (column + start).astype(np.int32)])
+        self.score = np.concatenate([self.score, scores.ravel()[hits]])
+        if len(self.query) > min(self._cut_at, self.limit):
+            self._cut()
+            if len(self.query) > self.limit:  # very many near ties
+                self.settle()
+            self._cut_at = 2 * max(len(self.query), len(self.queries) * self.k)
+
+    def settle(self) -> Found:
+        """Keep exactly the k best of what was added, by canonical score, and return them."""
+        self._cut()
+        canonical = pair_scores(self.queries, self.docs, self.query, self.row)
+        rows, scores = ranked(self.query, self.row, canonical, len(self.queries), self.k)
+        query, place = np.nonzero(rows >= 0)
+        self.query, self.row, self.score = query.astype(np.int32), rows[query, place], scores[query, place]
+        return rows, scores
+
+    def _raise_floor(self, reached: NDArray[np.float32]) -> None:
+        """At least k of each query's documents reach these values."""
+        floor = (reached - self.slack).astype(np.float32)
+        np.maximum(self.floor, np.nextafter(floor, np.float32(-np.inf)), out=self.floor)
+
+    def _cut(self) -> None:
+        """Drop what cannot win any more."""
+        self._raise_floor(self._kth())
+        keep = self.score >= self.floor[self.query]
+        self.query, self.row, self.score = self.query[keep], self.row[keep], self.score[keep]
+
+    def _kth(self) -> NDArray[np.float32]:
+        """The k-th largest value of each query, ``-inf`` where there are fewer."""
+        # One integer holds query and score, descending: a plain sort is many times faster than sorting by two keys.
+        bits = self.score.view(np.uint32)
+        ascending = np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31))
+        keys = np.sort(self.query.astype(np.uint64) << np.uint64(32) | ~ascending)
+        sizes = np.bincount(self.query, minlength=len(self.queries))
+        enough = sizes >= self.k
+        at = (np.cumsum(sizes) - sizes + self.k - 1)[enough]
+        ascending = ~(keys[at] & np.uint64(0xFFFFFFFF)).astype(np.uint32)
+        kth = np.full(len(self.queries), -np.inf, np.float32)
+        kth[enough] = np.where(ascending >> 31, ascending & np.uint32(0x7FFFFFFF), ~ascending).view(np.float32)
+        return kth
+
+
+def pair_scores(
+    queries: Vectors, docs: Vectors, query_rows: NDArray[np.integer], doc_rows: NDArray[np.integer]
+) -> NDArray[np.float32]:
+    """The canonical inner product of each pair: what `search` returns for it, bit for bit.
+
+    Args:
+        queries: (q, d), finite; computed on as float32.
+        docs: (n, d), finite, may be memory-mapped; computed on as float32.
+        query_rows: (m,), row of ``queries`` of each pair.
+        doc_rows: (m,), row of ``docs`` of each pair.
+
+    Returns:
+        float32 (m,): the sum of the float64 products, rounded once.
+
+    Raises:
+        ModelError: a product that is NaN or infinite.
+        IndexError: a row below 0 or beyond the end.
+    """
+    for rows, vectors in ((query_rows, queries), (doc_rows, docs)):
+        if len(rows) and not (rows.min() >= 0 and rows.max() < len(vectors)):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(vectors)} vectors")
+    scores = np.empty(len(query_rows), np.float32)
+    step = max(1, _PAIRS // docs.shape[1])
+    for start in range(0, len(scores), step):
+        part = slice(start, start + step)
+        left = np.asarray(queries[query_rows[part]], np.float32)
+        right = np.asarray(docs[doc_rows[part]], np.float32)
+        # Products of float32 are exact in float64. numpy sums a contiguous row pairwise, by its length alone.
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores[part] = np.multiply(left, right, dtype=np.float64).sum(axis=1)
+    if not np.isfinite(scores).all():
+        bad = int(np.argmin(np.isfinite(scores)))
+        pair = f"query row {query_rows[bad]} and document row {doc_rows[bad]}"
+        raise ModelError(f"the inner product of {pair} is {scores[bad]}. Check the vectors for NaN, or scale them.")
+    return scores
+
+
+def _lengths(vectors: Vectors, what: str) -> NDArray[np.float64]:
+    """Euclidean lengths, float64 (n,); refuses vectors that are not finite."""
+    lengths = np.empty(len(vectors), np.float64)
+    step = max(1, (1 << 20) // vectors.shape[1])
+    for start in range(0, len(vectors), step):
+        part = np.asarray(vectors[start : start + step], np.float32).astype(np.float64)
+        lengths[start : start + step] = np.sqrt(np.square(part).sum(axis=1))
+    bad = np.flatnonzero(~np.isfinite(lengths))
+    if len(bad):
+        message = f"{len(bad):,} of {len(vectors):,} {what} vectors are NaN or infinite, the first in row {bad[0]}."
+        raise ModelError(f"{message} Encode again, or check the model that made them.")
+    return lengths

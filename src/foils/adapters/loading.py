@@ -1,0 +1,115 @@
+"""Load sentence-transformers models from folders and from the hub, with errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from foils.core.errors import ModelError, need
+
+Family = Literal["SentenceTransformer", "CrossEncoder"]
+_HUB_SECONDS = 5.0
+
+
+def load(place: str, family: Family) -> Any:
+    """A model of that family.
+
+    Args:
+        place: a folder, else a hub name.
+        family: the class of sentence-transformers to load it with.
+
+    Raises:
+        ModelError: nothing to load, a model of the other family, or no hub.
+        MissingExtra: sentence-transformers is not installed.
+    """
+    loader = getattr(need("sentence_transformers", "st"), family)
+    if not Path(place).is_dir():
+        return _from_hub(loader, place, family)
+    _check_family(_saved_family(Path(place)), place, family)
+    with _quiet():
+        try:
+            return loader(place, local_files_only=True)
+        except (OSError, ValueError, KeyError) as error:
+            raise ModelError(f"{place}: no model can be loaded from this folder ({_first_line(error)}).") from error
+
+
+def _from_hub(loader: Any, name: str, family: Family) -> Any:
+    """A model that is in the hub's local cache, else from the hub if it answers at once."""
+    try:
+        model = loader(name, local_files_only=True)
+    except OSError:
+        _ask_hub(name)
+        model = loader(name)
+    if family == "CrossEncoder":
+        _check_family(_family_of(getattr(model.config, "architectures", None)), name, family)
+    return model
+
+
+def _ask_hub(name: str) -> None:
+    # The libraries would try for over a minute before they gave up.
+    hub = need("huggingface_hub", "st")
+    try:
+        hub.HfApi().model_info(name, timeout=_HUB_SECONDS)
+    except hub.errors.RepositoryNotFoundError as error:
+        message = f"{name!r} is no folder, and the hub has no such model."
+        raise ModelError(f"{message} Check the name, or log in to the hub if the model is private.") from error
+    except Exception as error:  # which kind it is depends on the hub client's version and its network library
+        message = f"{name!r} is no folder, and the model hub cannot be reached ({_first_line(error)})."
+        raise ModelError(f"{message} Give a folder, or the short name 'minilm' or 'static'.") from error
+
+
+def _saved_family(folder: Path) -> str | None:
+    """What a folder says that it holds; None where it says nothing."""
+    saved = _json(folder / "config_sentence_transformers.json").get("model_type")
+    if saved in ("SentenceTransformer", "CrossEncoder"):
+        return str(saved)
+    if (folder / "modules.json").is_file():
+        return "SentenceTransformer"
+    return _family_of(_json(folder / "config.json").get("architectures"))
+
+
+def _family_of(architectures: Any) -> str | None:
+    """A head over pairs makes a cross-encoder; a causal model may be either."""
+    if not architectures or str(architectures[0]).endswith("ForCausalLM"):
+        return None
+    pairs = str(architectures[0]).endswith("ForSequenceClassification")
+    return "CrossEncoder" if pairs else "SentenceTransformer"
+
+
+def _check_family(found: str | None, name: str, wanted: Family) -> None:
+    """Either library loads the other's models without a word, with random weights where some are missing."""
+    if found is None or found == wanted:
+        return
+    if found == "CrossEncoder":
+        raise ModelError(f"{name} is a cross-encoder: it scores pairs and has no vectors. Use it as a cross-encoder.")
+    raise ModelError(f"{name} is a bi-encoder: a cross-encoder made from it would score at random. Train one first.")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path}: not JSON ({error}). Save the model again.") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bar for the second that reading a local file takes."""
+    logging = need("transformers.utils.logging", "st")
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
