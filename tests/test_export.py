@@ -16,6 +16,7 @@ from foils.core.formats import load
 from foils.core.pairs import Pairs
 from foils.export import Shape, export, layouts
 from foils.export.units import ragged, units_of
+from foils.mine import mine
 
 # query -> positives, negatives with their scores; 3 has a single negative, 4 none, 5 no positive
 JUDGED = {
@@ -331,6 +332,16 @@ def test_a_store_is_asked_for_its_kept_pairs(data, pairs):
             return pairs.kept()
 
     assert export(Store(), data).tables["train"].equals(export(pairs, data).tables["train"])
+
+
+def test_what_was_mined_can_be_exported(data, tmp_path):
+    mined = mine(data, "Random(k=3)", out=tmp_path / "negatives")
+    kept = mined.kept(data)
+    rows = export(mined, data, "labeled-pair").tables["train"].to_pylist()
+    assert sorted((row["query"], row["document"], row["label"]) for row in rows) == sorted(
+        (query_text(q), doc_text(d), label) for q, d, label in zip(kept.query, kept.doc, kept.label, strict=True)
+    )
+    assert sum(row["label"] == 0 for row in rows) == 3 * len(JUDGED)
 
 
 @pytest.mark.parametrize(

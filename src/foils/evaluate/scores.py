@@ -17,7 +17,7 @@ from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.pairs import Pairs
 from foils.evaluate import ranking as rankings
-from foils.evaluate.significance import Interval, detectable, holm, intervals, sign_flip
+from foils.evaluate.significance import Interval, SignFlip, detectable, holm, intervals, sign_flip
 
 ALPHA = 0.05
 Floats = NDArray[np.float64]
@@ -181,25 +181,28 @@ def compare(
         Name -> measure -> comparison, for every system but the baseline.
     """
     others = [name for name in systems if name != baseline]
-    result: dict[str, dict[str, Comparison]] = {name: {} for name in others}
-    for measure, base in systems[baseline].items():
-        differences = [systems[name][measure] - base for name in others]
-        tests = [sign_flip(values, rounds=rounds, seed=seed) for values in differences]
-        ranges = _intervals(differences, rounds, seed)
-        corrected = holm([test.p for test in tests])
-        for name, values, test, span, p in zip(others, differences, tests, ranges, corrected, strict=True):
-            result[name][measure] = Comparison(
+    measures = list(systems[baseline])
+    differences = {(name, m): systems[name][m] - systems[baseline][m] for name in others for m in measures}
+    tests = {key: sign_flip(values, rounds=rounds, seed=seed) for key, values in differences.items()}
+    spans = dict(zip(differences, _intervals(list(differences.values()), rounds, seed), strict=True))
+    corrected = {m: dict(zip(others, holm([tests[name, m].p for name in others]), strict=True)) for m in measures}
+    return {
+        name: {
+            m: Comparison(
                 baseline=baseline,
-                difference=float(values.mean()),
-                interval=span,
-                p=test.p,
-                p_holm=float(p),
-                test=f"sign flips, {test.rounds:,} {'drawn' if test.method == 'sampled' else 'patterns, all counted'}",
-                wins=int((values > 0).sum()),
-                losses=int((values < 0).sum()),
-                detectable=detectable(values),
+                difference=float(differences[name, m].mean()),
+                interval=spans[name, m],
+                p=tests[name, m].p,
+                p_holm=float(corrected[m][name]),
+                test=_said(tests[name, m]),
+                wins=int((differences[name, m] > 0).sum()),
+                losses=int((differences[name, m] < 0).sum()),
+                detectable=detectable(differences[name, m]),
             )
-    return result
+            for m in measures
+        }
+        for name in others
+    }
 
 
 def mean_intervals(
@@ -214,6 +217,10 @@ def mean_intervals(
 def finite(value: float) -> float | None:
     """A float that JSON can hold: None for NaN and infinities."""
     return value if math.isfinite(value) else None
+
+
+def _said(test: SignFlip) -> str:
+    return f"sign flips, {test.rounds:,} {'drawn' if test.method == 'sampled' else 'patterns, all counted'}"
 
 
 def _intervals(columns: Sequence[Floats], rounds: int, seed: int) -> list[Interval]:
