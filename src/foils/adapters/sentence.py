@@ -18,6 +18,7 @@ _BUDGET_CPU = 1536  # padded tokens a batch; the fastest on a CPU, where larger 
 _BUDGET_GPU = 32_768
 _BUDGET_UNPADDED = 1 << 20  # characters
 _NO_LIMIT = 1 << 30
+_PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {"query": ("query",), "document": ("document", "passage", "corpus")}
 
 
 class SentenceEncoder:
@@ -77,13 +78,21 @@ class SentenceEncoder:
         """Of weights, tokenizer, modules, prompts, limit and similarity, as they are now."""
         settings = {
             "kind": kind,
-            "prompt": self._prompts[kind],
+            "prompt": self._prompt(kind),
             "prompts": [self.model.prompts, self.model.default_prompt_name],
             "max_length": str(self.max_length or self.model.max_seq_length),
             "similarity": self.model.similarity_fn_name,
             "dim": self.dim,
         }
         return fingerprint(self.model, settings)
+
+    def _prompt(self, kind: Kind) -> str | None:
+        """The prompt given, else the model's own; None leaves it to the library."""
+        if self._prompts[kind] is not None:
+            return self._prompts[kind]
+        # The library adds an empty 'document' prompt to every model, and then no longer sees the one called 'passage'.
+        own = (self.model.prompts.get(name) for name in _PROMPT_NAMES[kind])
+        return next((prompt for prompt in own if prompt), None)
 
     def encode(self, texts: Sequence[str], kind: Kind) -> NDArray[np.float32]:
         """Vectors of texts, float32 (len(texts), dim).
@@ -94,11 +103,12 @@ class SentenceEncoder:
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         distinct = list(places)
         vectors = np.empty((len(distinct), self.dim), np.float32)
+        prompt = self._prompt(kind)
         run = self.model.encode_query if kind == "query" else self.model.encode_document
         with _inference(self.model, self.max_length):
             for batch in batches(_lengths(self.model, distinct), self.batch_tokens):
                 part = [distinct[i] for i in batch]
-                vectors[batch] = run(part, prompt=self._prompts[kind], batch_size=len(part), show_progress_bar=False)
+                vectors[batch] = run(part, prompt=prompt, batch_size=len(part), show_progress_bar=False)
         checked(vectors, distinct, self.dim, self.name, kind)
         if self.model.similarity_fn_name == "cosine":
             lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1, keepdims=True))
