@@ -35,7 +35,7 @@ def publish(folder: Path, write: Callable[[Path], None]) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
     except OSError as error:
-        remedy = "Set FOILS_CACHE to a folder that can be written to."
+        remedy = "Name a folder that can be written to; for the cache, set FOILS_CACHE."
         raise DataError(f"cannot be written to ({error.strerror}).", file=folder.parent, remedy=remedy) from error
     try:
         write(partial)
