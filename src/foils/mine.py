@@ -217,7 +217,7 @@ def _finished(out: Path, job: Mapping[str, Any], *, overwrite: bool) -> Negative
 
 
 def wanted(pipeline: Stage) -> int | None:
-    """Negatives per query that a pipeline means to leave: its last sampler's (or random source's) k, summed over a pool."""
+    """Negatives per query that a pipeline means to leave: k of its last sampler or random draw, summed over a pool."""
     if isinstance(pipeline, Pool):
         counts = [wanted(branch) for branch in pipeline.branches]
         return sum(count for count in counts if count) if all(counts) else None

@@ -6,15 +6,17 @@ import difflib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from foils.core.errors import SpecError
 from foils.core.spec import parse
 from foils.stages.stage import Stage
-from foils.train.contrast import Contrast
-from foils.train.losses import Loss
+
+if TYPE_CHECKING:
+    from foils.train.contrast import Contrast
+    from foils.train.losses import Loss
 
 _KEYS = ("title", "cite", "family", "needs", "mine", "contrast", "loss", "batches", "notes")
 
@@ -92,6 +94,8 @@ def load_recipe(name: str | Path) -> Recipe:
     Raises:
         SpecError: there is no such recipe, a key is unknown, or a value cannot be read.
     """
+    import foils.train  # noqa: F401 - declares contrasts, losses and batches
+
     label = Path(name).stem if str(name).endswith((".yaml", ".yml")) else str(name)
     try:
         content = yaml.safe_load(source(name))

@@ -17,8 +17,10 @@ from rich.text import Text
 
 from foils.core.spec import Declared
 from foils.examples import Example, Seen
+from foils.follow import Trained
 
 WIDTH = 80
+_SHOWN_ABOVE = ("documents", "queries", "splits", "name", "source")
 
 
 def console(stream: IO[str] | None = None) -> Console:
@@ -97,7 +99,7 @@ def mined(manifest: Mapping[str, Any], where: str) -> RenderableType:
         grid,
         Text(f"{counts['kept']:,} negatives kept. Per query: {_histogram(counts['kept_per_query'])}"),
     ]
-    short = _short(counts)
+    short = _short(manifest)
     if short:
         lines.append(Text(short, style="yellow"))
     if counts["promoted"]:
@@ -105,15 +107,19 @@ def mined(manifest: Mapping[str, Any], where: str) -> RenderableType:
     return Group(*lines, Text(f"in {where}"))
 
 
-def _short(counts: Mapping[str, Any]) -> str:
-    quota = counts["wanted_per_query"]
-    if not quota:
-        return ""
+def _short(manifest: Mapping[str, Any]) -> str:
+    counts = manifest["counts"]
+    quota = counts["wanted_per_query"] or 1
     short = sum(times for number, times in counts["kept_per_query"].items() if int(number) < quota)
     if not short:
         return ""
-    share = f"{short:,} of {counts['queries']:,} queries keep fewer than {quota}"
-    return f"{share}: short lists are used as they are. Raise k of the source, or loosen the filter that starves them."
+    fewer = "keep none" if quota == 1 else f"keep fewer than {quota}; short lists are used as they are"
+    worst = max((s for s in manifest["steps"] if s["family"] == "filter"), key=lambda s: s["starved"], default=None)
+    if worst is not None and worst["starved"]:
+        why = f"{worst['text']} took candidates from {worst['starved']:,} of them: loosen it, or raise k of the source."
+    else:
+        why = "Their sources found too few candidates: raise k, or add a source with '+'."
+    return f"{short:,} of {counts['queries']:,} queries {fewer}. {why}"
 
 
 def _histogram(kept: Mapping[str, int], most: int = 6) -> str:
@@ -175,8 +181,8 @@ def stages(listed: Mapping[str, type[Declared]]) -> RenderableType:
 
 
 def first_line(cls: type) -> str:
-    """The first sentence of a class's documentation."""
-    return (cls.__doc__ or "").strip().split("\n")[0]
+    """The first line of a class's documentation."""
+    return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
 
 
 def facts(rows: Iterable[tuple[str, Any]]) -> RenderableType:
@@ -202,9 +208,12 @@ def inspected(summary: Mapping[str, Any]) -> RenderableType:
             note,
         )
     head = facts((name, summary[name]) for name in ("name", "documents", "queries", "document_words", "query_words"))
-    found = facts((name.replace("_", " "), value) for name, value in summary["report"].items() if value)
-    parts = [head, Text(""), splits, Text("")]
-    return Group(*parts, Text("on import:", style="bold"), Padding(found, (0, 0, 0, 2)), _samples(summary["examples"]))
+    shown = {name: value for name, value in summary["report"].items() if value and name not in _SHOWN_ABOVE}
+    found = facts((name.replace("_", " "), value) for name, value in shown.items())
+    parts: list[RenderableType] = [head, Text(""), splits]
+    if shown:
+        parts += [Text("\nfound on import:", style="bold"), Padding(found, (0, 0, 0, 2))]
+    return Group(*parts, _samples(summary["examples"]))
 
 
 def _samples(samples: Sequence[Mapping[str, str]]) -> RenderableType:
@@ -213,3 +222,36 @@ def _samples(samples: Sequence[Mapping[str, str]]) -> RenderableType:
         lines.append(Padding(Text(f"{sample['query_id']}  {sample['query']}"), (0, 0, 0, 2)))
         lines.append(Padding(Text(f"+ {sample['doc_id']}  {sample['document'][:200]}", style="dim"), (0, 0, 0, 4)))
     return Group(*lines)
+
+
+def stage_page(page: Mapping[str, Any]) -> RenderableType:
+    """One stage: its documentation and its fields."""
+    grid = _grid("field", "type", "default", "")
+    for field in page["fields"]:
+        default = "required" if field["required"] else repr(field["default"])
+        grid.add_row(field["name"], escape(str(field["type"])), escape(default), escape(field["help"]))
+    return Group(
+        Text.assemble((page["name"], "bold"), f"  ({page['family']})"), Text(_flowing(page["doc"])), Text(""), grid
+    )
+
+
+def _flowing(doc: str) -> str:
+    # Lines of a paragraph were broken for the source file; the terminal breaks them for itself.
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in doc.replace("``", "").split("\n\n"))
+
+
+def trained(result: Trained) -> RenderableType:
+    """A run: what was mined, the dev curve, and where the model is."""
+    run = result.run
+    parts: list[RenderableType] = []
+    if result.negatives is not None:
+        parts += [mined(result.negatives.manifest, str(result.negatives.path)), Text("")]
+    names = [name for name in (run.curve[0] if run.curve else {}) if name != "step"]
+    if names:
+        grid = _grid("step", *(f"dev {name}" for name in names), "", right=range(len(names) + 1))
+        for point in run.curve:
+            marks = "taken" if point["step"] == run.best_step else ""
+            grid.add_row(f"{point['step']:,}", *(f"{point[name]:.4f}" for name in names), marks)
+        parts.append(grid)
+    finished = " (was finished already)" if run.found_finished else ""
+    return Group(*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}"))

@@ -26,7 +26,11 @@ def _tokens() -> re.Pattern[str]:
             marks.append(code)
         elif category in ("Cc", "Cf"):
             controls.append(code)
-    return re.compile(f"(?:[^\\W_]|[{_ranges(marks)}])+|[^\\s{_ranges(controls)}]")
+    return re.compile(f"(?:[^\\W_]++|[{_ranges(marks)}]++)++|[^\\s{_ranges(controls)}]")
+
+
+# The same for ASCII text, many times faster.
+_ASCII = re.compile(r"[a-zA-Z0-9]+|[^\s\x00-\x1f\x7f]")
 
 
 def _ranges(codes: list[int]) -> str:
@@ -44,7 +48,7 @@ def tokens_of(text: str) -> str:
     >>> tokens_of("New  YORK!").split("\x1f")
     ['', 'new', 'york', '!', '']
     """
-    found = _tokens().findall(unicodedata.normalize("NFD", text))
+    found = _ASCII.findall(text) if text.isascii() else _tokens().findall(unicodedata.normalize("NFD", text))
     return _GAP + _GAP.join(found).lower() + _GAP
 
 

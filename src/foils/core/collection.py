@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foils.core import noise
+from foils.core.cache import cache_root
 from foils.core.errors import DataError
 from foils.core.pairs import Pairs
 from foils.core.text import did_you_mean
@@ -237,3 +238,19 @@ def _read_header(path: Path) -> dict[str, Any]:
         message = f"format {header.get('format')!r}; this version of foils reads format {FORMAT}."
         raise DataError(message, file=path / HEADER, remedy=remedy)
     return header
+
+
+def find(fingerprint: str, name: str) -> Collection:
+    """The converted collection with that fingerprint, from the cache.
+
+    Args:
+        fingerprint: see `Collection.fingerprint`.
+        name: for the message if it is not there.
+
+    Raises:
+        DataError: it is not in the cache (any more).
+    """
+    for header in sorted((cache_root() / "collections").glob(f"*/{HEADER}")):
+        if json.loads(header.read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
+            return Collection.open(header.parent)
+    raise DataError(f"the collection {name!r} is not in the cache.", remedy="Name it with --data.")

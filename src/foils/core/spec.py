@@ -134,6 +134,12 @@ def _fits(value: Any, hint: Any) -> tuple[bool, Any]:
     return isinstance(value, hint), value
 
 
+def types_of(cls: type[Declared]) -> dict[str, str]:
+    """What each field accepts, in words."""
+    hints = _hints(typing.cast(Any, cls))
+    return {field.name: _say(hints[field.name]) for field in _fields(cls)}
+
+
 def _say(hint: Any) -> str:
     origin = typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):

@@ -16,6 +16,8 @@ from foils.core.thresholds import MarginKind, Ties, below, ceiling
 from foils.stages.context import Context
 from foils.stages.stage import Filter
 
+_REMEMBERED = 50_000  # documents whose tokens are kept between blocks
+
 
 @declare
 class Ranks(Filter):
@@ -120,20 +122,25 @@ class NoAnswer(Filter):
 
     def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
         """Each distinct document is tokenised once, each query's answers once."""
-        rows = np.flatnonzero(view.label == CANDIDATE)
-        if not len(rows):
-            return np.ones(len(view), bool)
-        answers = {
-            int(query): compile_answers(metadata.get("answers") or (), self.match)
-            for query, metadata in zip(view.queries, ctx.data.queries.metadata(view.queries), strict=True)
-        }
-        docs, at = np.unique(view.doc[rows], return_inverse=True)
-        texts = ctx.data.corpus.texts(docs)
-        prepared = [tokens_of(text) for text in texts] if self.match == "string" else texts
         keep = np.ones(len(view), bool)
+        metadata = zip(view.queries.tolist(), ctx.data.queries.metadata(view.queries), strict=True)
+        answers = {query: compile_answers(m["answers"], self.match) for query, m in metadata if m.get("answers")}
+        rows = np.flatnonzero((view.label == CANDIDATE) & np.isin(view.query, list(answers)))
+        docs, at = np.unique(view.doc[rows], return_inverse=True)
+        prepared = self._prepared(docs, ctx)
         found = [answers[q](prepared[i]) for q, i in zip(view.query[rows].tolist(), at.tolist(), strict=True)]
         keep[rows] = ~np.asarray(found, bool)
         return keep
+
+    def _prepared(self, docs: NDArray[np.int32], ctx: Context) -> list[str]:
+        if self.match == "regex":
+            return ctx.data.corpus.texts(docs)
+        known: dict[int, str] = ctx.once("tokens of documents", dict)
+        if len(known) > _REMEMBERED:
+            known.clear()
+        new = [doc for doc in docs.tolist() if doc not in known]
+        known.update(zip(new, map(tokens_of, ctx.data.corpus.texts(new)), strict=True))
+        return [known[doc] for doc in docs.tolist()]
 
 
 @declare

@@ -1,0 +1,41 @@
+#!/bin/sh
+# Mine, train and evaluate on a real collection, with plain foils commands: sh scripts/quickstart.sh [MODEL] [FOLDER]
+# MODEL is static (about two minutes on two cores) or minilm (the transformer, on a smaller cut).
+set -eu
+model=${1:-static}
+out=${2:-quickstart}
+
+case $model in
+static) docs= more= takes="about 3 minutes on 2 CPU cores" ;;
+minilm) docs="--max-docs 2000" more="--epochs 1" takes="about 25 minutes on 2 CPU cores; minutes on a GPU" ;;
+*) docs="--max-docs 2000" more= takes="long on a CPU: any sentence-transformers model can be named" ;;
+esac
+
+run() {
+    printf '\n\033[1m$ foils %s\033[0m\n' "$*"
+    foils "$@"
+}
+
+echo "model $model: $takes; everything goes to $out/"
+# shellcheck disable=SC2086
+{
+    [ -f "$out/demo/qrels/test.tsv" ] || run demo "$out/demo" $docs
+    run train "$out/demo" --recipe in-batch --model "$model" $more -o "$out/in-batch"
+    run train "$out/demo" --recipe bm25 --model "$model" $more -o "$out/bm25"
+    # The arms race: the trained model looks for what it confuses, and the start model is trained on that.
+    run mine "$out/demo" nv-retriever --encoder "teacher=$out/in-batch/model" -o "$out/hard"
+    run show "$out/hard" -n 1
+    run train "$out/demo" --recipe nv-retriever --negatives "$out/hard" --model "$model" $more -o "$out/dense-hard"
+}
+run evaluate "$out/demo" --baseline "start=$model" --model bm25 \
+    --model "in-batch=$out/in-batch/model" --model "bm25 negatives=$out/bm25/model" \
+    --model "dense hard=$out/dense-hard/model" --per-query "$out/scores"
+
+cat <<END
+
+Files, all in $out/:
+  demo/        the collection, a BEIR folder
+  hard/        mined negatives (Parquet) with every candidate, score and reason
+  */model/     trained models: SentenceTransformer("$out/dense-hard/model")
+  scores/      values per query and TREC runs
+END

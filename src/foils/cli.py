@@ -1,0 +1,418 @@
+"""The command line: parsing only. Each command calls the function of the same name and shows what it returns.
+
+Exit codes: 0 fine, 1 data or a result is refused, 2 what was asked for cannot be understood.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+
+from foils.core.errors import FoilsError, SpecError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from foils.core.collection import Collection
+
+app = typer.Typer(
+    help="The negatives that dense retrievers are trained with: find, choose, clean, train with and measure them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="BEIR folder, file of pairs, hf:NAME, or a converted folder.")
+]
+DataOption = Annotated[str | None, typer.Option("--data", help="The collection; found in the cache if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Of every draw: same inputs and seed, same bytes.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", metavar="NAME=MODEL", help="Model that the pipeline calls NAME.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another run's result in the same folder.")]
+QueryPrompt = Annotated[str | None, typer.Option(help="Put before queries; the model's own by default.")]
+DocumentPrompt = Annotated[str | None, typer.Option(help="Put before documents; the model's own by default.")]
+
+
+def _show(as_json: bool, value: Any, shown: RenderableType | None) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+    elif shown is not None:
+        from foils.terminal import console
+
+        console().print(shown)
+
+
+def _load(source: str) -> Collection:
+    from foils import load
+
+    return load(source)
+
+
+def _split(data: Collection, wanted: str) -> str:
+    # The typed error of the collection names the splits there are.
+    data.qrels(wanted)
+    return wanted
+
+
+def _named(given: list[str] | None) -> dict[str, str]:
+    models: dict[str, str] = {}
+    for text in given or []:
+        name, sign, model = text.partition("=")
+        if not sign or not name or not model:
+            raise SpecError(f"--encoder {text}: write NAME=MODEL, such as --encoder teacher=minilm.")
+        models[name] = model
+    return models
+
+
+def _prompted(models: dict[str, str], query: str | None, document: str | None) -> dict[str, Any]:
+    if query is None and document is None:
+        return dict(models)
+    from foils.adapters.models import load_encoder
+
+    return {name: load_encoder(m, query_prompt=query, document_prompt=document) for name, m in models.items()}
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the collection.")],
+    max_docs: Annotated[int | None, typer.Option(help="A smaller one, of whole packages.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Build a real collection from the documentation strings of this Python."""
+    from foils.demo import build
+    from foils.terminal import facts, progress
+
+    with progress() as shown:
+        report = build(out, max_docs=max_docs, seed=seed, progress=shown.of("reading modules"))
+    _show(as_json, report, facts((name.replace("_", " "), value) for name, value in report.items()))
+
+
+@app.command()
+def inspect(data: Data, as_json: Json = False) -> None:
+    """Show what a collection holds: sizes, splits, duplicates, leaks, examples."""
+    from foils.overview import overview
+    from foils.terminal import inspected
+
+    summary = overview(_load(data))
+    _show(as_json, summary, None if as_json else inspected(summary))
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="Queries or pairs: file, glob, folder or hf:NAME.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for a BEIR copy, which every command reads.")],
+    corpus: Annotated[str | None, typer.Option(help="Documents with id, text and perhaps title.")] = None,
+    qrels: Annotated[str | None, typer.Option(help="Judgements: BEIR's or TREC's columns.")] = None,
+    columns: Annotated[str | None, typer.Option(metavar="ROLE=COLUMN,…", help="query=frage,positive=antwort")] = None,
+    drop_unknown: Annotated[
+        bool, typer.Option(help="Leave out judgements of unknown ids instead of refusing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a collection in another form and write it as a BEIR folder."""
+    from foils import load
+    from foils.core.beir import write_beir
+    from foils.overview import overview
+    from foils.terminal import inspected
+
+    roles = _roles(columns)
+    policy: Literal["error", "drop"] = "drop" if drop_unknown else "error"
+    collection = load(source, corpus=corpus, qrels=qrels, columns=roles, on_unknown=policy)
+    write_beir(collection, out)
+    summary = overview(collection)
+    _show(as_json, {**summary, "out": str(out)}, None if as_json else inspected(summary))
+
+
+def _roles(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    roles: dict[str, Any] = {}
+    for part in text.split(","):
+        role, sign, column = part.partition("=")
+        if not sign:
+            raise SpecError(f"--columns {text}: write ROLE=COLUMN, such as query=frage,positive=antwort.")
+        roles[role.strip()] = None if column == "" else int(column) if column.isdigit() else column
+    return roles
+
+
+@app.command()
+def mine(
+    data: Data,
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Stages, or the name or file of a recipe.")],
+    out: Out,
+    split: Annotated[str, typer.Option(help="Whose qrels are the known positives.")] = "train",
+    encoder: Encoders = None,
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
+    without_positives: Annotated[bool, typer.Option(help="Mine for queries without any positive, too.")] = False,
+    overwrite: Overwrite = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Find and choose negatives; an interrupted run goes on with the same command."""
+    from foils.follow import open_models, pipeline_of
+    from foils.mine import Miner
+    from foils.terminal import mined, progress
+
+    stage, collection = pipeline_of(pipeline), _load(data)
+    models = open_models(stage, _prompted(_named(encoder), query_prompt, document_prompt))
+    with progress() as shown:
+        policy: Literal["skip", "keep"] = "keep" if without_positives else "skip"
+        miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy)
+        found = miner.mine(collection, stage, split=_split(collection, split), seed=seed, encoders=models, out=out)
+    _show(as_json, {"out": str(out), **found.manifest}, None if as_json else mined(found.manifest, str(out)))
+
+
+def _open(path: Path, data: str | None) -> tuple[Any, Collection]:
+    from foils.core.collection import find
+    from foils.store import Negatives
+
+    negatives = Negatives.open(path)
+    if data is not None:
+        return negatives, _load(data)
+    wanted = negatives.manifest["collection"]
+    return negatives, find(wanted["fingerprint"], wanted["name"])
+
+
+@app.command()
+def show(
+    negatives: Annotated[Path, typer.Argument(metavar="NEG", help="Folder of mined negatives.")],
+    data: DataOption = None,
+    number: Annotated[int, typer.Option("-n", help="Queries to show.", min=1)] = 10,
+    query: Annotated[list[str] | None, typer.Option(help="These queries, by id.")] = None,
+    rejected: Annotated[int, typer.Option(help="Rejected candidates to show per reason.", min=0)] = 2,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Look at examples: positives, negatives, and what was rejected with the reason."""
+    from foils.examples import as_dict, examples
+    from foils.terminal import examples as rendered
+
+    store, collection = _open(negatives, data)
+    found = examples(store, collection, count=number, ids=tuple(query or ()), rejected=rejected, seed=seed)
+    _show(as_json, [as_dict(example) for example in found], None if as_json else rendered(found))
+
+
+@app.command()
+def export(
+    negatives: Annotated[Path, typer.Argument(metavar="NEG", help="Folder of mined negatives.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .parquet or .jsonl file, or a folder.")],
+    layout: Annotated[
+        str, typer.Option("--format", "-f", help="triplet, n-tuple, labeled-pair, labeled-list, ids, jsonl")
+    ] = "triplet",
+    data: DataOption = None,
+    scores: Annotated[str | None, typer.Option(help="Score column to write; 'score' for the latest.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write negatives for another trainer."""
+    from foils.export import export as write
+    from foils.terminal import facts
+
+    store, collection = _open(negatives, data)
+    written = write(store, collection, layout, out, scores=scores)  # type: ignore[arg-type]
+    report = written.to_dict()
+    _show(as_json, report, facts((name.replace("_", " "), value) for name, value in report.items()))
+
+
+@app.command()
+def train(
+    data: Data,
+    recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name or file of a recipe; see: foils recipes")],
+    model: Annotated[str, typer.Option("--model", "-m", help="minilm, static, a folder or a hub name.")],
+    out: Out,
+    split: Annotated[str, typer.Option(help="Whose queries to train on.")] = "train",
+    negatives: Annotated[Path | None, typer.Option(help="Mined already; the recipe mines otherwise.")] = None,
+    encoder: Encoders = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    option: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other field of TrainOptions.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Mine as a recipe says and train; an interrupted run goes on with the same command."""
+    from foils.follow import Job, follow
+    from foils.mine import Miner
+    from foils.recipe import load_recipe
+    from foils.store import Negatives
+    from foils.terminal import progress, trained
+    from foils.train import TrainOptions
+
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **_options(option)}
+    options = TrainOptions.read({name: value for name, value in given.items() if value is not None})
+    plan, collection = load_recipe(recipe), _load(data)
+    with progress() as shown:
+        ready = None if negatives is None else Negatives.open(negatives)
+        job = Job(_split(collection, split), seed, _named(encoder), Miner(progress=shown), ready)
+        result = follow(plan, collection, model, out=out, job=job, options=options)
+    record = {"out": str(out), "model": str(result.run.model), **result.run.record}
+    _show(as_json, record, None if as_json else trained(result))
+
+
+def _options(given: list[str] | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for text in given or []:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise SpecError(f"--set {text}: write NAME=VALUE, such as --set patience=3.")
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    model: Annotated[list[str], typer.Option("--model", "-m", help="[NAME=]encoder, bm25, or TREC run file; repeat.")],
+    baseline: Annotated[str | None, typer.Option(help="Compare with this one: a model as above.")] = None,
+    split: Annotated[str, typer.Option(help="Whose queries to measure.")] = "test",
+    measure: Annotated[list[str] | None, typer.Option(help="ir-measures name; repeat.")] = None,
+    own: Annotated[str, typer.Option(help="A query that is also a document: keep or exclude that document.")] = "keep",
+    query_prompt: QueryPrompt = None,
+    document_prompt: DocumentPrompt = None,
+    per_query: Annotated[Path | None, typer.Option(help="Folder for values per query and TREC runs.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure retrieval, with intervals and a paired test against the baseline."""
+    from foils.evaluate import Settings, evaluate_all
+    from foils.evaluate.measures import DEFAULT
+    from foils.terminal import progress
+
+    collection = _load(data)
+    systems = {name: _system(text, query_prompt, document_prompt) for name, text in _systems(model, baseline).items()}
+    against = None if baseline is None else next(iter(systems))
+    with progress() as shown:
+        settings = Settings(own=own, seed=seed, progress=shown)  # type: ignore[arg-type]
+        measures = tuple(measure) if measure else DEFAULT
+        table = evaluate_all(
+            collection, systems, split=_split(collection, split), measures=measures, baseline=against, settings=settings
+        )
+    if per_query is not None:
+        per_query.mkdir(parents=True, exist_ok=True)
+        for name, scores in table.scores.items():
+            scores.write(per_query / f"{_file(name)}.tsv")
+            scores.write_run(per_query / f"{_file(name)}.trec")
+    _show(as_json, table.to_dict(), table)  # type: ignore[arg-type]
+
+
+def _file(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+
+
+def _systems(models: list[str], baseline: str | None) -> dict[str, str]:
+    """Name -> model; the baseline first, and not twice if it is also among the models."""
+    named: dict[str, str] = {}
+    for text in [*([] if baseline is None else [baseline]), *models]:
+        name, sign, rest = text.partition("=")
+        if not sign or Path(text).exists():
+            name, rest = Path(text).name if Path(text).exists() else text, text
+            if name == "model" and Path(text).is_dir():
+                name = Path(text).resolve().parent.name
+        if named.get(name, rest) != rest:
+            raise SpecError(f"two models are called {name!r}; name one of them: --model NAME={rest}")
+        named[name] = rest
+    return named
+
+
+def _system(text: str, query_prompt: str | None, document_prompt: str | None) -> Any:
+    if (query_prompt is None and document_prompt is None) or text == "bm25" or Path(text).is_file():
+        return text
+    from foils.adapters.models import load_encoder
+
+    return load_encoder(text, query_prompt=query_prompt, document_prompt=document_prompt)
+
+
+@app.command()
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one whole.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes, or print one."""
+    import yaml
+
+    from foils.recipe import shipped, source
+    from foils.terminal import recipes as listing
+
+    if name is not None:
+        text = source(name)
+        if as_json:
+            _show(True, {"name": name, **yaml.safe_load(text)}, None)
+        else:
+            sys.stdout.write(text)
+        return
+    listed = [{"name": n, "mine": None, **yaml.safe_load(source(n))} for n in shipped()]
+    _show(as_json, listed, None if as_json else listing(listed))
+
+
+@app.command()
+def stages(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the stages that pipelines are made of, or explain one."""
+    from foils.catalogue import describe, stage_named
+    from foils.core.spec import registry
+    from foils.terminal import stage_page
+    from foils.terminal import stages as listing
+
+    known = registry("stage")
+    if name is not None:
+        page = describe(stage_named(name))
+        _show(as_json, page, None if as_json else stage_page(page))
+        return
+    _show(as_json, [describe(cls) for cls in known.values()], None if as_json else listing(known))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from foils import __version__
+
+        sys.stdout.write(f"foils {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run the command line; errors raised on purpose are one message and an exit code."""
+    try:
+        app()
+    except FoilsError as error:
+        if "--json" in sys.argv:
+            report = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
+            sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
+        else:
+            sys.stderr.write(f"foils: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.stderr.write("foils: interrupted; give the same command again to go on.\n")
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Follow a recipe: mine as it says, then train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foils.adapters.models import load_encoder, load_reranker
+from foils.adapters.protocols import Encoder, Reranker
+from foils.core.collection import Collection
+from foils.core.errors import SpecError
+from foils.core.spec import parse, registry
+from foils.mine import Miner
+from foils.recipe import Recipe, load_recipe, shipped, source
+from foils.stages.scorers import CrossEncoder
+from foils.stages.stage import Stage
+from foils.store import Negatives
+
+if TYPE_CHECKING:
+    from foils.train import Run, TrainOptions
+
+
+def pipeline_of(text: str) -> Stage:
+    """A pipeline from its text, or that of a recipe from its name or file.
+
+    Raises:
+        SpecError: it cannot be read, or the recipe mines nothing.
+    """
+    if text in shipped() or text.endswith((".yaml", ".yml")):
+        recipe = load_recipe(text)
+        if recipe.mine is None:
+            raise SpecError(
+                f"recipe {recipe.name!r} mines nothing; it is complete with: foils train DATA --recipe {text}"
+            )
+        return recipe.mine
+    if "(" not in text and text not in registry("stage"):
+        # A word is more likely a misspelt recipe than a stage without parentheses.
+        source(text)
+    stage: Stage = parse(text)
+    return stage
+
+
+def open_models(pipeline: Stage, given: Mapping[str, Any], default: Any = None) -> dict[str, Encoder | Reranker]:
+    """Load the models that a pipeline names: cross-encoders for `CrossEncoder`, bi-encoders for the rest.
+
+    Args:
+        pipeline: the stages.
+        given: name in the pipeline -> what `load_encoder` or `load_reranker` takes.
+        default: for bi-encoders that are not given, such as the student; None for none.
+
+    Raises:
+        SpecError: a model is given that the pipeline does not name.
+    """
+    crossing = {stage.encoder for stage in pipeline.steps() if isinstance(stage, CrossEncoder)}
+    names = pipeline.encoders()
+    for name in given:
+        if name not in names:
+            used = ", ".join(repr(n) for n in names) or "none"
+            raise SpecError(f"--encoder {name}=…: the pipeline names no model {name!r}; it names: {used}.")
+    models: dict[str, Encoder | Reranker] = {}
+    for name in names:
+        if name in crossing:
+            if name in given:
+                models[name] = load_reranker(given[name])
+        elif name in given or default is not None:
+            models[name] = load_encoder(given.get(name, default))
+    return models
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where and with what a recipe is followed.
+
+    Attributes:
+        split: whose queries to mine and train on.
+        seed: of every draw.
+        encoders: models by the names that the pipeline uses.
+        miner: cache, progress and the like.
+        negatives: use these instead of mining.
+    """
+
+    split: str = "train"
+    seed: int = 0
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    miner: Miner = field(default_factory=Miner)
+    negatives: Negatives | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What following a recipe left: the run, and the negatives that it used."""
+
+    run: Run
+    negatives: Negatives | None
+
+
+def follow(
+    recipe: Recipe,
+    data: Collection,
+    model: Any,
+    *,
+    out: str | Path,
+    job: Job | None = None,
+    options: TrainOptions | None = None,
+) -> Trained:
+    """Mine as the recipe says, then train.
+
+    Args:
+        recipe: the declared decisions.
+        data: the collection.
+        model: the student, as `foils.train.train` takes it; it also is every bi-encoder that ``job`` does not name.
+        out: folder of the run; mined negatives are in ``negatives`` in it.
+        job: split, seed, models, and the like.
+        options: how long and how fast to train.
+    """
+    from foils.train import TrainSpec, train
+
+    job = job or Job()
+    folder = Path(out)
+    negatives = job.negatives
+    if recipe.mine is not None and negatives is None:
+        models = open_models(recipe.mine, job.encoders, default=model)
+        negatives = job.miner.mine(
+            data, recipe.mine, split=job.split, seed=job.seed, encoders=models, out=folder / "negatives"
+        )
+    kept = None if negatives is None else negatives.kept(data)
+    notes = {"recipe": recipe.text(), "negatives": None if negatives is None else negatives.pipeline}
+    spec = TrainSpec(recipe.contrast, recipe.loss, recipe.batches, kept, job.split, notes)
+    return Trained(train(data, spec, model, out=folder, seed=job.seed, options=options), negatives)

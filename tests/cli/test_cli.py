@@ -1,0 +1,141 @@
+"""The command line as a program sees it: output, JSON, exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+
+from conftest import make_beir
+from foils.cli import main
+from foils.core.spec import registry
+from foils.recipe import load_recipe, shipped
+
+
+def foils(*arguments: str, check: int = 0) -> str:
+    """Run in this process: importing PyTorch anew for each command takes longer than the command."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["foils", *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        sys.argv = before
+    assert ended.value.code == check, err.getvalue()
+    return out.getvalue() if check == 0 else out.getvalue() + err.getvalue()
+
+
+@pytest.fixture(scope="module")
+def little(tmp_path_factory):
+    return str(make_beir(tmp_path_factory.mktemp("cli") / "little"))
+
+
+@pytest.fixture(scope="module")
+def negatives(little, tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "neg"
+    report = json.loads(foils("mine", little, "BM25(k=20) >> NoAnswer() >> Top(k=3)", "-o", str(out), "--json"))
+    assert report["counts"]["kept"] > 0
+    return str(out)
+
+
+def test_help_needs_no_model_library():
+    code = "import sys, foils.cli; print([m for m in ('torch', 'pandas', 'rich.table') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    shell = subprocess.run([sys.executable, "-m", "foils.cli", "stages", "Nope"], capture_output=True, text=True)
+    assert (shell.returncode, shell.stdout) == (2, "")
+    assert shell.stderr.startswith("foils: unknown stage 'Nope'")
+    for command in ("demo", "inspect", "import", "mine", "show", "export", "train", "evaluate", "recipes", "stages"):
+        assert command in foils("--help")
+        assert "--json" in foils(command, "--help")
+    assert foils("--version").startswith("foils 0.")
+
+
+def test_tables_fit_80_columns(little, negatives):
+    for arguments in (["recipes"], ["stages"], ["stages", "SimANS"], ["inspect", little], ["show", negatives]):
+        assert max(map(len, foils(*arguments).splitlines())) <= 80
+
+
+def test_every_stage_and_recipe_has_a_page():
+    listed = {page["name"]: page for page in json.loads(foils("stages", "--json"))}
+    for name, cls in registry("stage").items():
+        if cls.__module__.startswith("foils."):
+            assert listed[name]["doc"]
+            assert all(field["help"] or field["type"].startswith("one of") for field in listed[name]["fields"]), name
+    for name in shipped():
+        recipe = load_recipe(name)
+        assert "arXiv" in recipe.cite
+        assert f"--recipe {name}" in foils("recipes", name).splitlines()[0]
+
+
+def test_show_says_why(negatives, little):
+    found = json.loads(foils("show", negatives, "-n", "60", "--json"))
+    reasons = {item["reason"] for example in found for item in example["rejected"]}
+    assert {"2: NoAnswer()", "3: Top(k=3)"} <= reasons
+    assert all(example["positives"] and example["positives"][0]["reason"] is None for example in found)
+    one = json.loads(foils("show", negatives, "--data", little, "--query", "q1", "--json"))
+    assert [example["query"] for example in one] == ["q1"]
+    assert "no mined pairs" in foils("show", negatives, "--query", "q0", check=1)
+
+
+def test_export_through_the_command_line(negatives, tmp_path):
+    out = tmp_path / "triplets.jsonl"
+    report = json.loads(foils("export", negatives, "-o", str(out), "--format", "jsonl", "--scores", "bm25", "--json"))
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert rows
+    assert report["rows"] == len(rows)
+    assert set(rows[0]) == {"query", "pos", "neg", "pos_scores", "neg_scores"}
+
+
+def test_import_and_inspect_other_forms(tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("frage,antwort\nwhat is a foil?,a contrast\nwhat is a mine?,a hole in the ground\n")
+    out = tmp_path / "beir"
+    report = json.loads(foils("import", str(pairs), str(out), "--columns", "query=frage,positive=antwort", "--json"))
+    assert report["documents"] == 2
+    assert json.loads(foils("inspect", str(out), "--json"))["queries"] == 2
+
+
+def test_evaluate_bm25_and_its_own_run_file(little, tmp_path):
+    scores = tmp_path / "scores"
+    report = json.loads(foils("evaluate", little, "--model", "bm25", "--per-query", str(scores), "--json"))
+    run = json.loads(foils("evaluate", little, "--model", str(scores / "bm25.trec"), "--baseline", "bm25", "--json"))
+    means = {system["system"]: system["measures"] for system in run["systems"]}
+    assert means["bm25.trec"]["RR@10"]["mean"] == pytest.approx(report["systems"][0]["measures"]["RR@10"]["mean"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["mine", "/nowhere", "BM25(k=5)", "-o", "{out}"], 1, "/nowhere: no such file or folder"),
+        (["mine", "{data}", "BM25(k=5) >> Topp(k=1)", "-o", "{out}"], 2, "did you mean 'Top'"),
+        (["mine", "{data}", "bm52", "-o", "{out}"], 2, "did you mean 'bm25'"),
+        (["mine", "{data}", "in-batch", "-o", "{out}"], 2, "mines nothing"),
+        (["mine", "{data}", "BM25(k=5)", "--split", "trian", "-o", "{out}"], 1, "Did you mean 'train'"),
+        (["mine", "{data}", "Dense('student', k=5)", "-o", "{out}"], 2, "--encoder student=MODEL"),
+        (["mine", "{data}", "BM25(k=5)", "--encoder", "x=minilm", "-o", "{out}"], 2, "names no model 'x'"),
+        (["mine", "{data}", "BM25(k=5)", "--encoder", "minilm", "-o", "{out}"], 2, "write NAME=MODEL"),
+        (["mine", "{data}", "Load('/nowhere')", "-o", "{out}"], 1, "no such file or folder"),
+        (["mine", "{data}", "BM25(k=5)"], 2, "Missing option"),
+        (["evaluate", "{data}", "--model", "bm25", "--measure", "nDGC@10"], 2, "nDCG@10"),
+        (["evaluate", "{data}", "--model", "/no/such/model"], 1, "/no/such/model"),
+        (["show", "{data}"], 1, "no negatives here"),
+        (["stages", "Simans"], 2, "did you mean 'SimANS'"),
+        (["train", "{data}", "--recipe", "bm52", "--model", "static", "-o", "{out}"], 2, "did you mean 'bm25'"),
+        (["train", "{data}", "--recipe", "bm25", "--model", "static", "-o", "{out}", "--set", "epoch=1"], 2, "epochs"),
+        (["frobnicate"], 2, "No such command"),
+    ],
+)
+def test_wrong_input_is_one_message_and_an_exit_code(arguments, code, said, little, tmp_path):
+    filled = [text.format(data=little, out=tmp_path / "out") for text in arguments]
+    assert said in foils(*filled, check=code)
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_are_json_for_programs(little, tmp_path):
+    report = json.loads(foils("mine", little, "Top(k=1)", "-o", str(tmp_path / "o"), "--json", check=2).splitlines()[0])
+    assert report["kind"] == "PipelineError"
+    assert report["exit_code"] == 2
