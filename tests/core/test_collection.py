@@ -1,6 +1,7 @@
 """The collection value: text sameness, memory mapping, closure, splits. Oracles: slow loops, dicts, properties."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -105,12 +106,14 @@ def test_a_row_that_is_not_there_is_an_error(tmp_path, row):
         data.corpus.texts([0, row])
 
 
-def test_ids_resolve_and_unknown_ones_are_minus_one(tmp_path):
-    data = build(tmp_path / "c", ["a", "b"], ["Same  Text", "other", "same text"], {"train": [(0, 0, 1), (2, 1, 1)]})
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_ids_resolve_and_unknown_ones_are_minus_one(tmp_path, size):
+    queries, judged = ["Same  Text", "other", "same text", "OTHER"], {"train": [(0, 0, 1), (2, 1, 1)]}
+    data = build(tmp_path / "c", ["a", "b"], queries, judged, size=size)
     assert data.corpus.rows_of(["d1", "nobody", "d0", "d1"]).tolist() == [1, -1, 0, 1]
-    assert data.queries.rows_of(["q0", "q1", "q2"]).tolist() == [0, 1, 0]
+    assert data.queries.rows_of(["q0", "q1", "q2", "q3"]).tolist() == [0, 1, 0, 1]
     assert data.queries.texts() == ["Same  Text", "other"]
-    assert data.queries.aliases == {"q2": 0}
+    assert data.queries.aliases == {"q2": 0, "q3": 1}
     assert data.corpus.rows_of([]).tolist() == []
     assert data.corpus.keys.tolist() == [noise.key_of("d0"), noise.key_of("d1")]
     # Both ids were judged: the positives are united.
@@ -209,6 +212,8 @@ def test_a_view_keeps_rows_and_has_its_own_splits(tmp_path):
     assert view.corpus.fingerprint == data.corpus.fingerprint
     assert view.fingerprint != data.fingerprint
     assert view.fingerprint == data.subset({"train": ("train", [0, 2]), "dev": ("train", [1])}).fingerprint
+    other = data.subset({"train": ("train", [0, 1]), "dev": ("train", [1])})
+    assert other.fingerprint != view.fingerprint
     inner = view.subset({"one": ("train", [1, 2])})
     assert inner.query_rows("one").tolist() == [2]
     for value in (data, view):
@@ -284,6 +289,17 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["thing"]
     assert [path.name for path in target.iterdir()] == ["theirs"]
     publish(target, fail)  # it is there, so nothing is done
+
+
+def test_what_killed_processes_left_goes_after_a_week(tmp_path):
+    old, new, other = (tmp_path / name for name in (".thing.a.partial", ".thing.b.partial", ".another.a.partial"))
+    for folder in (old, new, other):
+        folder.mkdir()
+        (folder / "half").touch()
+    for folder in (old, other):
+        os.utime(folder, (0, 0))
+    publish(tmp_path / "thing", lambda folder: None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [other.name, new.name, "thing"]
 
 
 def test_the_cache_is_the_argument_then_the_variable_then_home(monkeypatch, tmp_path):

@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import math
+import os
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -176,6 +177,14 @@ def test_tsv_fields_are_taken_as_they_are(tmp_path):
     assert data.corpus.texts() == ['"text', "c"]
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "tsv"])
+def test_a_byte_order_mark_and_windows_line_ends_are_no_text(tmp_path, suffix):
+    path = save_table(tmp_path / f"p.{suffix}", [{"query": "a", "positive": "b"}, {"query": "c", "positive": "d"}])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    data = load(path, cache=tmp_path)
+    assert (data.queries.texts(), data.corpus.texts()) == (["a", "c"], ["b", "d"])
+
+
 def test_columns_by_number_for_a_file_without_names(tmp_path):
     path = write(tmp_path / "p.tsv", "7\twhat\tthat\n8\twho\tthey\n")
     data = load(path, columns={"query_id": 0, "query": 1, "positive": 2}, cache=tmp_path)
@@ -281,6 +290,8 @@ def test_hugging_face_data_sets(tmp_path):
     both.save_to_disk(tmp_path / "saved")
     saved = content(load(tmp_path / "saved", cache=tmp_path))
     assert (saved[2], sorted(saved[0])) == (expected[2], sorted(expected[0]))
+    train.save_to_disk(tmp_path / "one")
+    assert load(tmp_path / "one", cache=tmp_path).splits == ("train",)
     # Rows that were selected or sorted, not the table underneath.
     assert load(train.select([1]), cache=tmp_path).queries.texts() == ["two"]
     with pytest.raises(DataError, match="streamed data set"):
@@ -323,7 +334,9 @@ def test_a_run_becomes_candidates(tmp_path):
     best = {("q1", "d1"): 7.0, ("q1", "d2"): 4.0, ("q1", "d3"): 3.5, ("q2", "d1"): 1e-3}  # q3 is q1
     rows = zip(data.queries.id_list(run.query), data.corpus.id_list(run.doc), run["bm25"].tolist(), strict=True)
     assert {(q, d): pytest.approx(s) for q, d, s in rows} == best
-    assert run.rank("bm25").tolist() == [1, 2, 3, 1]
+    names = zip(data.queries.id_list(run.query), data.corpus.id_list(run.doc), strict=True)
+    ranks = dict(zip(names, run.rank("bm25").tolist(), strict=True))
+    assert ranks == {("q1", "d1"): 1, ("q1", "d2"): 2, ("q1", "d3"): 3, ("q2", "d1"): 1}
     assert (run.label == 0).all()
     write(tmp_path / "b.run", "q1 Q0 d1 1 1 x\nq9 Q0 d1 1 1 x\nq1 Q0 d9 1 1 x\n")
     with pytest.raises(DataError, match=r"b\.run:2: query 'q9' is not in the collection; 2 of 3 lines"):
@@ -361,6 +374,11 @@ def test_a_conversion_is_used_again_until_its_source_changes(tmp_path):
     changed = load(folder, cache=tmp_path / "cache")
     assert changed.path != first.path
     assert len(changed.queries) == 4
+    # The same size, but written later.
+    write(folder / "queries.jsonl", lines([*QUERIES, {"_id": "q5", "text": "NEW"}]))
+    os.utime(folder / "queries.jsonl", (1, 1))
+    later = load(folder, cache=tmp_path / "cache")
+    assert later.queries.texts([3]) == ["NEW"]
     dropped = load(folder, cache=tmp_path / "cache", on_unknown="drop")
     assert dropped.path != changed.path
     # What was converted can be opened by its own path.
