@@ -1,0 +1,23 @@
+"""Training: rows, batches, contrasts, losses and the run. The only layer besides model adapters that needs PyTorch."""
+
+from foils.train.batches import Batches, Shuffled
+from foils.train.contrast import Contrast, InBatch, Own
+from foils.train.job import TrainSpec
+from foils.train.losses import InfoNCE, Loss
+from foils.train.options import TrainOptions
+from foils.train.run import Run
+from foils.train.trainer import train
+
+__all__ = [
+    "Batches",
+    "Contrast",
+    "InBatch",
+    "InfoNCE",
+    "Loss",
+    "Own",
+    "Run",
+    "Shuffled",
+    "TrainOptions",
+    "TrainSpec",
+    "train",
+]

@@ -1,0 +1,83 @@
+"""Checkpoints that are known to be complete.
+
+The Hugging Face Trainer writes a checkpoint file by file (weights, optimiser, scheduler, random states, state) under
+its final name. A process killed meanwhile leaves a folder that looks like any other, and older ones may be gone
+already. So a marker with the sizes of all files is written last, by one rename; a folder without it does not count; and
+older checkpoints are removed only after that, marker first.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from foils.core.atomic import replacing
+
+MARKER = "complete.json"
+STATE = "trainer_state.json"
+_PREFIX = "checkpoint-"
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON by one rename, so that nobody ever reads half of it."""
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def mark(folder: Path) -> None:
+    """Declare that everything in the folder has been written."""
+    write_json(folder / MARKER, {name: size for name, size in _files(folder).items() if name != MARKER})
+
+
+def _files(folder: Path) -> dict[str, int]:
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether the marker is there and all files have the sizes that it says."""
+    try:
+        expected = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    there = _files(folder)
+    return isinstance(expected, dict) and all(there.get(name) == size for name, size in expected.items())
+
+
+def step_of(folder: Path) -> int:
+    """The optimiser step of a checkpoint folder."""
+    return int(folder.name.removeprefix(_PREFIX))
+
+
+def folder_of(out: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return out / f"{_PREFIX}{step}"
+
+
+def _all(out: Path) -> list[Path]:
+    found = [path for path in out.glob(f"{_PREFIX}*") if path.name.removeprefix(_PREFIX).isdecimal()]
+    return sorted(found, key=step_of)
+
+
+def newest(out: Path) -> Path | None:
+    """The newest complete checkpoint of a run folder, or None."""
+    return next((path for path in reversed(_all(out)) if is_complete(path)), None)
+
+
+def prune(out: Path, keep: Iterable[int]) -> None:
+    """Remove all checkpoints, complete or not, but those of the given steps."""
+    kept = set(keep)
+    for path in _all(out):
+        if step_of(path) not in kept:
+            (path / MARKER).unlink(missing_ok=True)
+            shutil.rmtree(path)
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """What the Trainer had logged when it wrote this checkpoint."""
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+    logged: list[dict[str, Any]] = state["log_history"]
+    return logged

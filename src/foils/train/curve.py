@@ -1,0 +1,39 @@
+"""The dev curve: which checkpoint is the best one, and when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from foils.train.dev import METRIC
+
+Curve = list[dict[str, float]]
+
+
+def curve_of(history: Sequence[dict[str, Any]]) -> Curve:
+    """The dev measures among the Trainer's log entries, one per step, in order; step 0 is the start model."""
+    points = {
+        int(entry["step"]): {
+            name.removeprefix("eval_"): float(value)
+            for name, value in entry.items()
+            if name.startswith("eval_") and "@" in name
+        }
+        for entry in history
+        if f"eval_{METRIC}" in entry
+    }
+    return [{"step": step, **points[step]} for step in sorted(points)]
+
+
+def best_step(curve: Curve) -> int | None:
+    """The trained step with the highest nDCG@10, the earliest of equals; None before the first look.
+
+    The start model (step 0) is on the curve for comparison and cannot win: what was asked for is a trained model.
+    """
+    trained = [point for point in curve if point["step"] > 0]
+    return int(max(trained, key=lambda point: point[METRIC])["step"]) if trained else None
+
+
+def exhausted(curve: Curve, patience: int | None) -> bool:
+    """Whether the last ``patience`` looks brought no improvement over the best before them."""
+    best = best_step(curve)
+    return patience is not None and best is not None and sum(point["step"] > best for point in curve) >= patience

@@ -1,0 +1,136 @@
+"""`Job`: a training run with everything settled, before the first step."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from foils.core.collection import Collection
+from foils.core.pairs import Pairs
+from foils.train.batches import Batches, Plan, Shuffled
+from foils.train.contrast import Contrast, InBatch
+from foils.train.dev import Dev, divide, make_dev
+from foils.train.losses import InfoNCE, Loss
+from foils.train.options import Precision, TrainOptions
+from foils.train.rows import fingerprint, make_rows
+from foils.train.student import Student
+
+
+@dataclass(frozen=True, eq=False)
+class TrainSpec:
+    """What a recipe decides about training.
+
+    Attributes:
+        contrast: whom a query is compared with.
+        loss: what is minimised.
+        batches: which rows form a batch.
+        negatives: mined pairs (label 0 negatives, label 1 positives), such as ``Negatives.kept(data)``; None for none.
+        split: whose queries are trained on.
+        notes: for the record only, such as the recipe's text and the folder of the negatives. A continued run need not
+            agree with them; what decides the weights is recorded and compared by content.
+    """
+
+    contrast: Contrast = field(default_factory=InBatch)
+    loss: Loss = field(default_factory=InfoNCE)
+    batches: Batches = field(default_factory=Shuffled)
+    negatives: Pairs | None = None
+    split: str = "train"
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the run happens.
+
+    Attributes:
+        on_cpu: there is no GPU, or it must not be used.
+        precision: of the forward and backward pass, with nothing left open.
+        processes: how many there are.
+        rank: which one this is; 0 does all the writing.
+    """
+
+    on_cpu: bool
+    precision: Precision
+    processes: int
+    rank: int
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """Everything that is settled before the first step.
+
+    Attributes:
+        data: the collection.
+        spec: what the recipe decides.
+        student: the model, at its start weights.
+        plan: the training rows and their batches.
+        dev: what checkpoints are measured on, or None.
+        options: with nothing left open.
+        out: the run folder.
+    """
+
+    data: Collection
+    spec: TrainSpec
+    student: Student
+    plan: Plan
+    dev: Dev | None
+    options: TrainOptions
+    out: Path
+
+    @property
+    def updates_per_epoch(self) -> int:
+        """Optimiser steps of an epoch."""
+        return math.ceil(len(self.plan) / self.plan.processes / self.options.gradient_accumulation)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the run."""
+        return self.options.max_steps or self.updates_per_epoch * (self.options.epochs or 1)
+
+    @property
+    def evaluate_every(self) -> int | None:
+        """Steps between two looks at dev; None without dev."""
+        return None if self.dev is None else self.options.evaluate_every or self.updates_per_epoch
+
+    @property
+    def save_every(self) -> int:
+        """Steps between two checkpoints."""
+        return self.options.save_every or self.evaluate_every or self.updates_per_epoch
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the resulting weights; a run is only continued with the same."""
+        spec = self.spec
+        return {
+            "recipe": {"contrast": spec.contrast.full(), "loss": spec.loss.full(), "batches": spec.batches.full()},
+            "data": self.data.fingerprint,
+            "split": spec.split,
+            "negatives": fingerprint(spec.negatives),
+            "model": self.student.fingerprint,
+            "seed": self.plan.seed,
+            "processes": self.plan.processes,
+            "options": self.options.record(),
+        }
+
+    def counts(self) -> dict[str, Any]:
+        """Sizes, for the record."""
+        dev = {} if self.dev is None else dict(self.dev.report)
+        return {"train": dict(self.plan.rows.report), "dev": dev, "updates_per_epoch": self.updates_per_epoch}
+
+
+def prepare(
+    data: Collection, spec: TrainSpec, student: Student, options: TrainOptions, *, out: Path, seed: int, place: Place
+) -> Job:
+    """Divide the queries, lay out the rows and plan the batches.
+
+    Raises:
+        DataError: there is nothing to train on.
+        ModelError: ``max_length`` for a model that has no use for it.
+    """
+    settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
+    student.encoder(settled.max_length)
+    stay, held, dev_split = divide(data, spec.split, settled, seed)
+    rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed)
+    plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
+    return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, out)

@@ -1,0 +1,179 @@
+"""One training run from its first step, or from where it was cut off, to the model on disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers import SentenceTransformerTrainingArguments
+from sentence_transformers.util import get_device_name
+from transformers import PrinterCallback, ProgressCallback
+from transformers.utils import logging as hf_logging
+
+from foils.core.cache import publish
+from foils.core.errors import SpecError
+from foils.train import checkpoints
+from foils.train.card import model_card
+from foils.train.curve import best_step, curve_of, exhausted
+from foils.train.hf import Bar, Collator, DevEvaluator, FoilsTrainer, Objective, Schedule, freeze_unused, wait
+from foils.train.job import Job, Place
+from foils.train.options import Precision
+from foils.train.run import MODEL, Run, finish_record, read_record, start_record
+
+_LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets")
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Leave the random states, log levels, bars and warning filters of the process as they were found.
+
+    The Hugging Face Trainer seeds the global generators and is noisy about things that are meant here.
+    """
+    levels = {name: logging.getLogger(name).level for name in _LOGGERS}
+    bars = hf_logging.is_progress_bar_enabled()
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002 - the state that the Trainer sets
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            hf_logging.disable_progress_bar()
+            for name in _LOGGERS:
+                logging.getLogger(name).setLevel(logging.ERROR)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(legacy)  # noqa: NPY002
+            if bars:
+                hf_logging.enable_progress_bar()
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+
+
+def placement(precision: Precision) -> Place:
+    """Where this process runs, as the launcher and the hardware say.
+
+    Raises:
+        SpecError: half precision without a GPU.
+    """
+    device = get_device_name()
+    on_cpu = device == "cpu" or os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    if precision == "fp16" and on_cpu:
+        raise SpecError("precision='fp16' needs a GPU, and there is none. Use 'float32' or 'bf16'.")
+    if precision == "auto":
+        bf16 = not on_cpu and device.startswith("cuda") and torch.cuda.is_bf16_supported()
+        precision = "bf16" if bf16 else "float32"
+    return Place(on_cpu, precision, int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
+
+
+def run(job: Job, place: Place) -> Run:
+    """Train what is left to train, then publish the best weights."""
+    args = _arguments(job, place)
+    wait()  # every process has read the folder before the first one writes to it
+    begun, first = time.monotonic(), place.rank == 0
+    if first and read_record(job.out) is None:
+        job.out.mkdir(parents=True, exist_ok=True)
+        start_record(job.out, job.settings(), {**job.counts(), "notes": job.spec.notes})
+    newest = checkpoints.newest(job.out)
+    wait()
+    if first and newest is not None:
+        best = best_step(curve_of(checkpoints.history(newest)))
+        checkpoints.prune(job.out, {checkpoints.step_of(newest), best or 0})
+    elif first:
+        checkpoints.prune(job.out, ())
+    args.eval_on_start = newest is None and job.dev is not None
+    trainer = _trainer(job, args)
+    wait()
+    if newest is None or not _trained_out(job, newest):
+        trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+    wait()
+    if first:
+        _publish(job, trainer, resumed=newest is not None, seconds=time.monotonic() - begun)
+    wait()
+    return Run(job.out, read_record(job.out) or {})
+
+
+def _trained_out(job: Job, newest: Path) -> bool:
+    done = checkpoints.step_of(newest) >= job.steps
+    return done or exhausted(curve_of(checkpoints.history(newest)), job.options.patience)
+
+
+def _arguments(job: Job, place: Place) -> SentenceTransformerTrainingArguments:
+    options = job.options
+    args = SentenceTransformerTrainingArguments(
+        output_dir=str(job.out),
+        per_device_train_batch_size=options.batch_size,
+        gradient_accumulation_steps=options.gradient_accumulation,
+        max_steps=job.steps,
+        learning_rate=options.learning_rate,
+        warmup_steps=int(np.ceil(options.warmup * job.steps)),
+        seed=job.plan.seed,
+        bf16=options.precision == "bf16",
+        fp16=options.precision == "fp16",
+        # Looks at dev and checkpoints are asked for by `Schedule`, which also decides what is kept.
+        eval_strategy="no",
+        save_strategy="no",
+        logging_steps=max(1, min(50, job.steps // 20)),
+        report_to=list(options.report_to) or "none",
+        disable_tqdm=not sys.stderr.isatty(),
+        use_cpu=place.on_cpu,
+        ddp_backend="gloo" if place.on_cpu and place.processes > 1 else None,
+        # Not with a forward pass for each side: PyTorch counts a weight twice. See `freeze_unused`.
+        ddp_find_unused_parameters=False,
+    )
+    if args.n_gpu > 1:
+        # Without a launcher the Trainer would split a batch over the GPUs, and with it the contrast.
+        args._n_gpu = 1
+    return args
+
+
+def _trainer(job: Job, args: SentenceTransformerTrainingArguments) -> FoilsTrainer:
+    student, options = job.student, job.options
+    if args.world_size > 1:
+        freeze_unused(student)
+    trainer = FoilsTrainer(
+        model=student.model,
+        args=args,
+        train_dataset=Dataset.from_dict({"row": np.arange(len(job.plan.rows))}),
+        loss=Objective(student, job.spec.contrast, job.spec.loss),
+        evaluator=None if job.dev is None else DevEvaluator(job.data, student.encoder(options.max_length), job.dev),
+        data_collator=Collator(job.data, student, job.plan, options),
+    )
+    trainer.plan = job.plan
+    trainer.add_callback(
+        Schedule(job.out, job.plan, job.updates_per_epoch, job.evaluate_every, job.save_every, options.patience)
+    )
+    trainer.remove_callback(PrinterCallback)
+    if trainer.pop_callback(ProgressCallback) is not None:
+        trainer.add_callback(Bar())
+    return trainer
+
+
+def _publish(job: Job, trainer: FoilsTrainer, *, resumed: bool, seconds: float) -> None:
+    """Write the best weights as a plain model, complete the record, and remove the checkpoints."""
+    last = checkpoints.newest(job.out)
+    assert last is not None, "the last step is always saved"
+    history = checkpoints.history(last)
+    curve = curve_of(history)
+    best = best_step(curve) or checkpoints.step_of(last)
+    model = trainer.restore(checkpoints.folder_of(job.out, best))
+
+    def write(folder: Path) -> None:
+        model.save_pretrained(str(folder), create_model_card=False)
+        (folder / "README.md").write_text(model_card(job, curve, best), encoding="utf-8")
+
+    publish(job.out / MODEL, write)
+    losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry]
+    outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses}
+    finish_record(job.out, {**outcome, "resumed": resumed, "seconds": round(seconds, 1)})
+    checkpoints.prune(job.out, ())
+    shutil.rmtree(job.out / "eval", ignore_errors=True)

@@ -1,0 +1,6 @@
+"""Losses over a training batch: who is pulled up, who is pushed down, and how hard."""
+
+from foils.train.losses.infonce import InfoNCE
+from foils.train.losses.loss import Loss
+
+__all__ = ["InfoNCE", "Loss"]

@@ -1,0 +1,81 @@
+"""`Loss`: a frozen value with ``(view, allowed) -> (B,)``; losses add up and take weights."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar
+
+from foils.core.errors import SpecError
+from foils.core.spec import Declared, Kind
+from foils.train.batch import Batch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Loss(Declared):
+    """One number per training row. ``.9 * A() + .1 * B()`` is a loss, too."""
+
+    role: ClassVar[Kind] = "loss"
+
+    def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
+        """The loss of each row.
+
+        Args:
+            view: the training step; its scores carry the gradient.
+            allowed: bool (B, M), the negatives of each row; never a known positive.
+
+        Returns:
+            float32 (B,).
+        """
+        raise NotImplementedError
+
+    def __add__(self, other: object) -> Loss:
+        return Sum((*_terms(self), *_terms(other))) if isinstance(other, Loss) else NotImplemented
+
+    def __mul__(self, weight: object) -> Loss:
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            return NotImplemented
+        if not math.isfinite(weight):
+            raise SpecError(f"the weight of a loss must be a finite number, not {weight!r}.")
+        return Sum(tuple((factor * float(weight), loss) for factor, loss in _terms(self)))
+
+    __rmul__ = __mul__
+
+
+def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
+    return loss.terms if isinstance(loss, Sum) else ((1.0, loss),)
+
+
+class Sum(Loss):
+    """A weighted sum of losses; weights are multiplied out, so it is always a flat sum."""
+
+    def __init__(self, terms: tuple[tuple[float, Loss], ...]) -> None:
+        self.terms = terms
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sum) and other.terms == self.terms
+
+    def __hash__(self) -> int:
+        return hash((Sum, self.terms))
+
+    def __repr__(self) -> str:
+        return self._join([repr(loss) for _, loss in self.terms])
+
+    def full(self) -> str:
+        """The text form with every field."""
+        return self._join([loss.full() for _, loss in self.terms])
+
+    def _join(self, texts: list[str]) -> str:
+        # A sum of one weighted loss keeps its weight even when it is 1, so that reading it back gives a sum again.
+        plain = len(self.terms) > 1
+        both = zip(self.terms, texts, strict=True)
+        return " + ".join(text if weight == 1.0 and plain else f"{weight!r}*{text}" for (weight, _), text in both)
+
+    def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
+        """The sum."""
+        weight, loss = self.terms[0]
+        total = weight * loss(view, allowed)
+        for weight, loss in self.terms[1:]:
+            total = total + weight * loss(view, allowed)
+        return total

@@ -1,0 +1,183 @@
+"""Training rows: one per (query, positive), each with the negatives that were mined for its query.
+
+Documents with the same normalised text are one document here: the first row of that text stands for all of them. A
+row's negatives are a ragged list of row numbers. Lists may be short or empty; nothing is ever padded, least of all with
+a positive.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.core import noise
+from foils.core.collection import Collection
+from foils.core.errors import DataError
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """Lists of different lengths, one after the other.
+
+    Attributes:
+        values: int32 (total,).
+        starts: int64 (lists + 1,); list i is ``values[starts[i]:starts[i + 1]]``.
+    """
+
+    values: NDArray[np.int32]
+    starts: NDArray[np.int64]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Length of each list, int64 (lists,)."""
+        return np.diff(self.starts)
+
+    def take(self, lists: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """All values of the given lists, and for each value the position in ``lists`` that it belongs to."""
+        sizes = self.sizes[lists]
+        owner, within = spans(sizes)
+        return self.values[self.starts[lists][owner] + within], owner
+
+
+def spans(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For lists of the given sizes laid end to end: which list each value is in, and its place within.
+
+    >>> [part.tolist() for part in spans(np.array([2, 0, 3]))]
+    [[0, 0, 2, 2, 2], [0, 1, 0, 1, 2]]
+    """
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What is trained on, as numbers only.
+
+    Attributes:
+        query: int32 (n,), row of the query in the collection.
+        doc: int32 (n,), row of the training positive.
+        slot: int32 (n,), position of the query in ``queries``.
+        turn: int32 (n,), number of the row among the rows of its query, from 0.
+        queries: int32 (m,), the distinct queries, ascending.
+        known: all known positives of each query, m lists.
+        negatives: the negatives mined for each query, m lists in an order keyed by (seed, query id, document id).
+        keys: uint64 (n,), a key per row made of the external ids: what shuffling is keyed by.
+        report: counts, for the record.
+    """
+
+    query: NDArray[np.int32]
+    doc: NDArray[np.int32]
+    slot: NDArray[np.int32]
+    turn: NDArray[np.int32]
+    queries: NDArray[np.int32]
+    known: Lists
+    negatives: Lists
+    keys: NDArray[np.uint64]
+    report: Mapping[str, int]
+
+    def __len__(self) -> int:
+        return len(self.query)
+
+    def draw(
+        self, rows: NDArray[np.integer], epoch: int, limit: int | None
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """The negatives that rows use in an epoch: at most ``limit`` each, all of them if None.
+
+        A window moves over the query's list from epoch to epoch (and from positive to positive of one query), so that
+        every negative is used equally often: after ``ceil(length / limit)`` epochs each has had its turn.
+
+        Returns:
+            int32 documents, distinct within a row, and for each the position in ``rows`` that it belongs to.
+        """
+        slots = self.slot[rows]
+        length = self.negatives.sizes[slots]
+        taken = length if limit is None else np.minimum(length, limit)
+        owner, within = spans(taken)
+        first = (epoch + self.turn[rows].astype(np.int64)) * taken
+        position = (first[owner] + within) % np.maximum(length, 1)[owner]
+        return self.negatives.values[self.negatives.starts[slots][owner] + position], owner
+
+
+def make_rows(
+    data: Collection, split: str, *, queries: NDArray[np.int32], negatives: Pairs | None = None, seed: int = 0
+) -> Rows:
+    """Lay out the training rows of some queries.
+
+    The positives of a query are those of the split, closed over documents with the same text, and those that a labeler
+    added (label 1 in ``negatives``). A mined negative that is a known positive is left out and counted.
+
+    Args:
+        data: the collection.
+        split: whose qrels count.
+        queries: rows of the queries to train on.
+        negatives: mined pairs: label 0 is a negative, label 1 a positive; other queries in them are ignored.
+        seed: of the order in which negatives take turns.
+
+    Raises:
+        DataError: no row is left, or negatives were given and none is for these queries.
+    """
+    mined = Pairs.empty() if negatives is None else negatives
+    known = _known(data, [data.positives(split), mined.take(mined.label == POSITIVE)], queries)
+    if not len(known):
+        remedy = "Name a split with judged queries, or hold out fewer of them (dev_share)."
+        raise DataError(f"no query to train on has a positive in split {split!r} of {data.name!r}.", remedy=remedy)
+    wrong = mined.take(mined.label == CANDIDATE)
+    candidates = _pairs(wrong.query, data.same[wrong.doc], known.queries)
+    clean = candidates.take(known.find(candidates) < 0)
+    if len(wrong) and not len(clean):
+        remedy = f"Mine them for split {split!r} of this collection."
+        raise DataError(f"none of the {len(wrong):,} negatives given is for a query trained on.", remedy=remedy)
+    by_query, by_doc = data.queries.keys, data.corpus.keys
+    draws = noise.bits(seed, "negatives", by_query[clean.query], by_doc[clean.doc])
+    return Rows(
+        query=known.query,
+        doc=known.doc,
+        slot=np.repeat(np.arange(len(known.queries), dtype=np.int32), np.diff(known.starts)),
+        turn=(np.arange(len(known)) - np.repeat(known.starts[:-1], np.diff(known.starts))).astype(np.int32),
+        queries=known.queries,
+        known=Lists(known.doc, known.starts),
+        negatives=_lists(clean, draws, known.queries),
+        keys=noise.bits(0, "row", by_query[known.query], by_doc[known.doc]),
+        report={
+            "rows": len(known),
+            "queries": len(known.queries),
+            "negatives": len(clean),
+            "queries_without_negatives": int(len(known.queries) - len(clean.queries)),
+            "negatives_that_are_positives": len(candidates) - len(clean),
+        },
+    )
+
+
+def _known(data: Collection, parts: list[Pairs], queries: NDArray[np.int32]) -> Pairs:
+    query = np.concatenate([part.query for part in parts])
+    doc = np.concatenate([part.doc for part in parts])
+    return _pairs(query, data.same[doc], queries)
+
+
+def _pairs(query: NDArray[np.int32], doc: NDArray[np.int32], queries: NDArray[np.int32]) -> Pairs:
+    """The distinct pairs of the given queries, sorted by query, then document."""
+    wanted = np.isin(query, queries)
+    key = np.unique((query[wanted].astype(np.int64) << 32) | doc[wanted].astype(np.int64))
+    return Pairs.build((key >> 32).astype(np.int32), (key & 0xFFFFFFFF).astype(np.int32))
+
+
+def _lists(pairs: Pairs, draws: NDArray[np.uint64], queries: NDArray[np.int32]) -> Lists:
+    order = np.lexsort((draws, pairs.query))
+    sizes = np.bincount(np.searchsorted(queries, pairs.query), minlength=len(queries))
+    return Lists(pairs.doc[order], np.concatenate(([0], np.cumsum(sizes))).astype(np.int64))
+
+
+def fingerprint(negatives: Pairs | None) -> str | None:
+    """Hex digest of which (query, document) are positives and negatives; None for no negatives."""
+    if negatives is None:
+        return None
+    digest = hashlib.blake2b(digest_size=16)
+    order = np.lexsort((negatives.doc, negatives.query))
+    for column, dtype in ((negatives.query, "<i4"), (negatives.doc, "<i4"), (negatives.label, "<i1")):
+        digest.update(column[order].astype(dtype).tobytes())
+    return digest.hexdigest()

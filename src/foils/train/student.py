@@ -1,0 +1,88 @@
+"""`Student`: the model that is trained, with what it sees of a text."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from foils.adapters.models import load_encoder
+from foils.adapters.protocols import Kind
+from foils.adapters.sentence import SentenceEncoder
+from foils.core.errors import ModelError
+from foils.train.options import ModelKind
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+Similarity = Literal["cosine", "dot"]
+
+
+@dataclass(frozen=True, eq=False)
+class Student:
+    """A model of its own (nobody else's is changed) at its start weights.
+
+    Attributes:
+        model: the ``SentenceTransformer``; its ``prompts`` are those in use.
+        kind: static (token embeddings) or transformer; defaults depend on it.
+        fingerprint: of the start weights and all that vectors depend on.
+    """
+
+    model: SentenceTransformer
+    kind: ModelKind
+    fingerprint: str
+
+    @property
+    def similarity(self) -> Similarity:
+        """The model's own similarity."""
+        how: Similarity = self.model.similarity_fn_name
+        return how
+
+    def encoder(self, max_length: int | None) -> SentenceEncoder:
+        """The current weights as an encoder that sees at most ``max_length`` tokens.
+
+        Raises:
+            ModelError: a limit for a model that reads texts of any length.
+        """
+        return SentenceEncoder(self.model, max_length=max_length)
+
+    def features(self, texts: Sequence[str], kind: Kind, max_length: int | None) -> dict[str, Any]:
+        """What the model's forward pass takes: tokens of the texts with the prompt of that kind, on the CPU."""
+        limit = {} if max_length is None else {"max_length": min(max_length, self.model.max_seq_length or max_length)}
+        features: dict[str, Any] = self.model.preprocess(list(texts), prompt=self._prompt(kind), task=kind, **limit)
+        # A model with a branch for each side reads the side from here; to all others it is an unknown key.
+        return {**features, "task": kind} if any(type(part).__name__ == "Router" for part in self.model) else features
+
+    def _prompt(self, kind: Kind) -> str | None:
+        # The order in which sentence-transformers' encode_query and encode_document look.
+        names = ("query",) if kind == "query" else ("document", "passage", "corpus")
+        known: dict[str, str] = self.model.prompts
+        return next((known[name] for name in (*names, self.model.default_prompt_name) if name in known), None)
+
+
+def open_student(model: str | Path | SentenceTransformer | SentenceEncoder) -> Student:
+    """Load or copy a model for training.
+
+    Args:
+        model: a name (see `foils.adapters.models.resolve`), a loaded model, or an encoder with prompts of its own,
+            which the trained model will keep.
+
+    Raises:
+        ModelError: no such model, one that cannot be trained, or a similarity that is no inner product.
+    """
+    encoder = load_encoder(model)
+    if not isinstance(encoder, SentenceEncoder):
+        raise ModelError(
+            f"{encoder.name}: only sentence-transformers models can be trained, not {type(encoder).__name__}."
+        )
+    own = encoder.model if isinstance(model, str | Path) else copy.deepcopy(encoder.model)
+    if not any(weights.requires_grad for weights in own.parameters()):
+        raise ModelError(f"{encoder.name}: the model has no weights that can be trained.")
+    for kind in ("query", "document"):
+        prompt = encoder._prompts[kind]
+        if prompt is not None:
+            own.prompts[kind] = prompt
+    static = type(own[0]).__name__ == "StaticEmbedding"
+    return Student(own, "static" if static else "transformer", SentenceEncoder(own).fingerprint("document"))

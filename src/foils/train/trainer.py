@@ -1,0 +1,68 @@
+"""``train(data, spec, model, out=…) -> Run``: train a retriever on positives and mined negatives.
+
+It stands on sentence-transformers' trainer (and through it on the Hugging Face Trainer): checkpoints, mixed precision,
+several processes and logging integrations are theirs. Ours are the batch, the contrast, the loss and the bookkeeping.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from foils.core.collection import Collection
+from foils.train.job import TrainSpec, prepare
+from foils.train.options import TrainOptions
+from foils.train.run import Run, agree, read_record
+from foils.train.student import open_student
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
+
+    from foils.adapters.sentence import SentenceEncoder
+
+
+def train(
+    data: Collection,
+    spec: TrainSpec,
+    model: str | Path | SentenceTransformer | SentenceEncoder,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    options: TrainOptions | None = None,
+) -> Run:
+    """Train a bi-encoder and keep the weights that are best on dev queries.
+
+    Each distinct query and document of a batch is encoded once. Given the same arguments, machine and number of
+    processes the result is the same. The same call after a crash or a kill continues from the newest complete
+    checkpoint and ends with the weights that an uninterrupted run would have; on a finished run it trains nothing.
+
+    Started by ``torchrun`` or ``accelerate launch``, the processes share each epoch; each contrasts within its own
+    batch.
+
+    Args:
+        data: the collection.
+        spec: contrast, loss, batches and mined negatives.
+        model: what `foils.adapters.models.load_encoder` takes, or a loaded model (which is copied, not changed).
+        out: the run folder; receives ``run.json`` and ``model/``, a plain sentence-transformers model.
+        seed: of the order of rows, the turns of negatives and the dropout.
+        options: how long, how fast and how precisely.
+
+    Raises:
+        StoreError: ``out`` holds something else, or a run of other settings.
+        DataError: there is nothing to train on.
+        PipelineError: the contrast has a filter that cannot work in training.
+        ModelError: the model cannot be loaded or trained.
+    """
+    from foils.train import loop
+
+    folder, wanted = Path(out), options or TrainOptions()
+    spec.contrast.check_columns()
+    record = read_record(folder)
+    with loop.isolated():
+        student, place = open_student(model), loop.placement(wanted.precision)
+        job = prepare(data, spec, student, wanted, out=folder, seed=seed, place=place)
+        if record is not None:
+            agree(folder, record, job.settings())
+            if record["status"] == "finished":
+                return Run(folder, record, found_finished=True)
+        return loop.run(job, place)

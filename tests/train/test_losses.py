@@ -1,0 +1,165 @@
+"""InfoNCE against golden values, sentence-transformers' own loss and its gradient."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+from foils.core.errors import SpecError
+from foils.core.spec import full, parse
+from foils.train.batch import Batch
+from foils.train.contrast import InBatch, Own
+from foils.train.hf import similarity
+from foils.train.losses import InfoNCE
+
+
+def make_batch(scores, targets, own=None, label=None):
+    rows, docs = scores.shape
+    known = torch.zeros(rows, docs, dtype=torch.int8)
+    known[torch.arange(rows), torch.as_tensor(targets)] = 1
+    return Batch(
+        query=torch.arange(rows),
+        doc=torch.arange(docs),
+        target=torch.as_tensor(targets),
+        label=known if label is None else torch.as_tensor(label, dtype=torch.int8),
+        own=torch.zeros(rows, docs, dtype=torch.bool) if own is None else torch.as_tensor(own, dtype=torch.bool),
+        scores={"student": scores},
+    )
+
+
+def loss_of(scores, targets, temperature, contrast=None, **fields):
+    batch = make_batch(scores, targets, **fields)
+    return InfoNCE(temperature=temperature)(batch, (contrast or InBatch()).allowed(batch))
+
+
+def unit(*degrees):
+    return torch.tensor([[math.cos(math.radians(d)), math.sin(math.radians(d))] for d in degrees], dtype=torch.float64)
+
+
+def test_golden_g1():
+    """Two queries at 0 and 90 degrees, positives at 20 and 60, one mined negative each at 40 and 120; scale 5."""
+    scores = unit(0, 90) @ unit(20, 60, 40, 120).T
+    assert loss_of(scores, [0, 1], 1 / 5).mean().item() == pytest.approx(0.6508970029, abs=1e-9)
+
+
+def test_golden_s1():
+    scores = torch.tensor([[2.0, 1.0, 0.5, 0.0]], dtype=torch.float64, requires_grad=True)
+    loss = loss_of(scores, [0], 1.0)
+    assert loss.item() == pytest.approx(0.5460063899, abs=1e-9)
+    loss.sum().backward()
+    expected = np.array([0.5792585299, 0.2130973043, 0.1292500486, 0.0783941172]) - [1, 0, 0, 0]
+    np.testing.assert_allclose(scores.grad.numpy()[0], expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("negatives", [0, 1, 3])
+@pytest.mark.parametrize(("how", "temperature"), [("cosine", 0.05), ("cosine", 1.0), ("dot", 0.5)])
+def test_equals_sentence_transformers_with_gradients(how, temperature, negatives):
+    from sentence_transformers.util import cos_sim, dot_score
+
+    generator = torch.Generator().manual_seed(negatives)
+    columns = [torch.randn(6, 8, generator=generator, dtype=torch.float32) for _ in range(2 + negatives)]
+    theirs_in = [c.clone().requires_grad_() for c in columns]
+    ours_in = [c.clone().requires_grad_() for c in columns]
+    fct = cos_sim if how == "cosine" else dot_score
+    theirs = MultipleNegativesRankingLoss(None, scale=1 / temperature, similarity_fct=fct)
+    expected = theirs.compute_loss_from_embeddings(theirs_in, None)
+    expected.backward()
+    scores = similarity(ours_in[0], torch.cat(ours_in[1:]), how)
+    got = loss_of(scores, list(range(6)), temperature).mean()
+    got.backward()
+    assert got.item() == pytest.approx(expected.item(), rel=1e-5)
+    for a, b in zip(ours_in, theirs_in, strict=True):
+        np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-3, atol=1e-6)
+
+
+def test_gradient_of_scores_sums_to_zero_per_row():
+    scores = torch.randn(4, 9, dtype=torch.float64, requires_grad=True)
+    loss_of(scores, [3, 0, 8, 2], 0.1).sum().backward()
+    np.testing.assert_allclose(scores.grad.sum(1).numpy(), 0, atol=1e-12)
+
+
+def test_row_with_only_its_positive_has_loss_and_gradient_zero():
+    scores = torch.tensor([[30.0, -5.0], [0.3, 0.2]], requires_grad=True)
+    loss = loss_of(scores, [0, 1], 0.01, contrast=Own(), own=[[1, 0], [1, 1]])
+    assert loss[0].item() == 0.0
+    assert loss[1].item() == pytest.approx(10 + math.log1p(math.exp(-10)), rel=1e-6)
+    loss.sum().backward()
+    assert scores.grad[0].tolist() == [0.0, 0.0]
+    assert torch.isfinite(scores.grad).all()
+
+
+def test_other_known_positives_take_no_part():
+    scores = torch.tensor([[0.4, 0.9, 0.1, 0.2]], requires_grad=True)
+    loss = loss_of(scores, [0], 0.1, label=[[1, 1, 0, 0]])
+    without = loss_of(scores.detach()[:, [0, 2, 3]], [0], 0.1)
+    assert loss.item() == pytest.approx(without.item())
+    loss.sum().backward()
+    assert scores.grad[0, 1].item() == 0.0
+
+
+def test_duplicate_of_a_positive_in_the_batch_changes_nothing():
+    """mining.md 1.1, invariant 4: the positive of row 0 again as the positive of row 1."""
+    scores = torch.randn(2, 5, dtype=torch.float64)
+    label = [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
+    alone = loss_of(scores[:1, [0, 2, 3, 4]], [0], 0.1)
+    shared = loss_of(scores[:, [0, 2, 3, 4]], [0, 0], 0.1, label=[[1, 0, 0, 0], [1, 0, 0, 0]])
+    assert shared[0].item() == alone[0].item()
+    assert loss_of(scores, [0, 1], 0.1, label=label).shape == (2,)
+
+
+def test_permuting_rows_permutes_losses():
+    scores = torch.randn(5, 7, dtype=torch.float64)
+    targets = torch.tensor([1, 3, 0, 6, 2])
+    order = torch.tensor([4, 2, 0, 1, 3])
+    torch.testing.assert_close(loss_of(scores, targets, 0.05)[order], loss_of(scores[order], targets[order], 0.05))
+
+
+def test_scores_are_float32_under_mixed_precision():
+    queries, docs = torch.randn(3, 4), torch.randn(5, 4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        scores = similarity(queries.bfloat16(), docs.bfloat16(), "cosine")
+        assert (queries @ docs.T).dtype == torch.bfloat16
+    assert scores.dtype == torch.float32
+    exact = similarity(queries.bfloat16().float(), docs.bfloat16().float(), "cosine")
+    torch.testing.assert_close(scores, exact)
+    assert loss_of(100 * scores, [0, 1, 2], 0.01).dtype == torch.float32
+
+
+def test_weights_and_sums():
+    scores = torch.randn(3, 6)
+    batch = make_batch(scores, [0, 1, 2])
+    mask = InBatch().allowed(batch)
+    mixed = 0.9 * InfoNCE() + InfoNCE(temperature=1) * 0.1
+    expected = 0.9 * InfoNCE()(batch, mask) + 0.1 * InfoNCE(temperature=1.0)(batch, mask)
+    torch.testing.assert_close(mixed(batch, mask), expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "InfoNCE()",
+        "InfoNCE(temperature=0.02)",
+        "0.9*InfoNCE() + 0.1*InfoNCE(temperature=1)",
+        "1*InfoNCE()",
+        "InfoNCE() + InfoNCE()",
+        "2*(InfoNCE() + 0.5*InfoNCE())",
+        "InfoNCE() + InfoNCE()*3 + -1*InfoNCE()",
+    ],
+)
+def test_text_form_round_trips(text):
+    value = parse(text, "loss")
+    assert parse(repr(value), "loss") == value
+    assert parse(full(value), "loss") == value
+
+
+def test_bounds():
+    with pytest.raises(SpecError, match="temperature must be above 0"):
+        InfoNCE(temperature=0)
+    with pytest.raises(SpecError, match="finite"):
+        float("inf") * InfoNCE()
+    with pytest.raises(TypeError):
+        True * InfoNCE()
