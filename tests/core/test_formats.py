@@ -248,7 +248,7 @@ def test_a_separate_corpus(tmp_path, rows, positives, given, added):
     assert data.corpus.id_list(data.positives("train").doc) == positives
     names = data.corpus.id_list() if not added else [*data.corpus.id_list()[:3], "sabre"]
     assert [names[d] for d in data.given("train").doc] == given
-    assert data.report.get("documents_added_to_the_corpus", 0) == added
+    assert data.report["documents_added_to_the_corpus"] == added
 
 
 def test_given_negatives_that_are_positives_are_counted_and_left_out(tmp_path):
@@ -559,6 +559,11 @@ def test_a_query_without_positives_is_in_no_split(tmp_path):
     data = load(rows, cache=tmp_path)
     assert data.report["queries_without_positives"] == 2
     assert data.queries.texts(data.query_rows("train")) == ["a"]
+
+
+def test_a_column_has_one_role(tmp_path):
+    data = load([{"query": "q", "label": "the answer"}], columns={"positive": "label"}, cache=tmp_path)
+    assert data.corpus.texts() == ["the answer"]
 
 
 def test_blocks_do_not_change_the_collection(tmp_path, monkeypatch):

@@ -22,6 +22,13 @@ from foils.core.texts_writer import DocumentWriter, QueryWriter
 Triple = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
 EXAMPLES = 5
+COUNTS = (
+    "repeated_query_rows",  # rows of pairs whose query (normalised, without an id) was on an earlier row
+    "repeated_qrels",  # judgements of a (query, document) that was judged already; the highest grade stays
+    "unknown_qrels",  # judgements of unknown ids that were dropped
+    "given_negatives_that_are_positives",  # left out of the given negatives
+    "documents_added_to_the_corpus",  # quoted in pairs, but not in the separate corpus
+)
 
 
 class CollectionWriter:
@@ -32,14 +39,14 @@ class CollectionWriter:
         by_body: see `DocumentWriter`.
 
     Attributes:
-        counts: what readers dropped or added, by name; goes into the report.
+        counts: what readers dropped or added, by the names in ``COUNTS``; goes into the report.
     """
 
     def __init__(self, folder: Path, by_body: FirstSeen | None = None) -> None:
         self.folder = folder
         self.documents = DocumentWriter(folder / "corpus.arrow", by_body)
         self.queries = QueryWriter(folder / "queries.arrow")
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(dict.fromkeys(COUNTS, 0))
         self._judged: dict[str, list[Triple]] = {}
         self._given: dict[str, list[Triple]] = {}
 
@@ -144,7 +151,7 @@ class CollectionWriter:
             "empty_documents": self.documents.empty,
             "merged_queries": len(self.queries.aliases),
             "queries_without_positives": int((~with_positive).sum()),
-            **{name: self.counts[name] for name in sorted(self.counts)},
+            **self.counts,
         }
 
 

@@ -114,7 +114,8 @@ def find_roles(kind: str, names: Sequence[str], columns: Columns, file: str) -> 
         DataError: a column that the caller named is not there, or none is found for a role that is needed.
     """
     roles: Roles = {}
-    folded = {name.casefold(): name for name in reversed(names)}
+    taken = {str(name) for name in columns.values() if name is not None}
+    folded = {name.casefold(): name for name in reversed(names) if name not in taken}
     for role, aliases in ALIASES[kind].items():
         if role in columns:
             wanted = columns[role]
