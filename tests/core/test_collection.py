@@ -55,6 +55,18 @@ def test_normalised_is_nfkc_casefold_and_single_blanks(text):
     assert normalised(text) == " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def test_every_white_space_is_collapsed():
+    blanks = [c for c in map(chr, range(sys.maxunicode + 1)) if c.isspace()]
+    assert len(blanks) > 20
+    for blank in blanks:
+        assert [normalised(f"{a}{blank}{b}") for a, b in (("x", "y"), ("", "y"), ("é", "y"), ("x ", "y"))] == [
+            "x y",
+            "y",
+            "é y",
+            "x y",
+        ]
+
+
 @given(st.lists(TEXT, max_size=20))
 def test_keys_are_those_of_the_noise(texts):
     assert keys_of(texts).tolist() == [noise.key_of(text) for text in texts]

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Keys = NDArray[np.uint64]
+_ASCII_BREAKS = "\t\n\v\f\r\x1c\x1d\x1e\x1f"
 
 
 def normalised(text: str) -> str:
@@ -19,11 +20,14 @@ def normalised(text: str) -> str:
     >>> normalised("  New \n YORK ") == normalised("new york")
     True
     """
-    folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
-    # The blank is the only printable white space, so this is the common case without the slow split and join.
-    if folded.isprintable() and "  " not in folded:
-        return folded.strip(" ")
-    return " ".join(folded.split())
+    if text.isascii():
+        folded = text.casefold()
+        single = not any(map(folded.__contains__, _ASCII_BREAKS))
+    else:
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        single = folded.isprintable()  # the blank is the only printable white space
+    # Split and join take longer than all the rest, and most texts have single blanks only.
+    return folded.strip(" ") if single and "  " not in folded else " ".join(folded.split())
 
 
 def shown(title: str, text: str) -> str:
