@@ -396,7 +396,7 @@ def _main(
 def main() -> NoReturn:
     """Run the command line; errors raised on purpose are one message and an exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except FoilsError as error:
         if "--json" in sys.argv:
             report = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
@@ -404,14 +404,20 @@ def main() -> NoReturn:
         else:
             sys.stderr.write(f"foils: {error}\n")
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("foils: interrupted; give the same command again to go on.\n")
+    except typer.Abort:
+        sys.stderr.write("foils: interrupted; the same command goes on from here.\n")
         sys.exit(130)
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough.
         sys.stderr.close()
         sys.exit(0)
-    sys.exit(0)
+    except Exception as error:
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()  # a fault of usage that the parser found
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code or 0)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,13 @@ from foils.core.collection import Collection
 from foils.core.errors import DataError, PipelineError, StoreError
 from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs
 from foils.core.spec import full, parse
+from foils.parts import Step, part_table
 from foils.stages.context import Context, Progress
+from foils.stages.families import Filter, Sampler
 from foils.stages.sources import Random
-from foils.stages.stage import Columns, Filter, Pool, Sampler, Stage, Then
-from foils.store import MANIFEST, Negatives, Staging, Step, differences, part_table
+from foils.stages.stage import Columns, Pool, Stage, Then
+from foils.staging import Staging, differences
+from foils.store import MANIFEST, Negatives
 
 Models = Mapping[str, Encoder | Reranker]
 

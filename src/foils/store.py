@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -27,166 +24,10 @@ from foils.core import trec
 from foils.core.collection import Collection
 from foils.core.errors import DataError, StoreError
 from foils.core.pairs import POSITIVE, SET_ASIDE, Pairs
+from foils.parts import Step
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-_ZSTD = {"compression": "zstd", "compression_level": 3}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One stage of the pipeline as the manifest remembers it."""
-
-    number: int
-    family: str
-    text: str
-    judges: bool = False
-
-    @property
-    def code(self) -> int:
-        """What ``Pairs.dropped`` says of rows that this step took out."""
-        return self.number if self.judges else -self.number
-
-    @property
-    def reason(self) -> str:
-        """What the column ``dropped`` says of them."""
-        return f"{self.number}: {self.text}"
-
-
-def part_table(pairs: Pairs, known: Pairs, data: Collection, steps: list[Step]) -> pa.Table:
-    """Pairs as the columns of a part: external ids, label, sources, ranks, scores, and why dropped.
-
-    Args:
-        pairs: rows of the part.
-        known: the positives that the qrels gave.
-        data: the collection, for the ids.
-        steps: the stages, for the reasons.
-    """
-    columns: dict[str, pa.Array] = {
-        "query": _ids(data.queries.id_list, pairs.query),
-        "doc": _ids(data.corpus.id_list, pairs.doc),
-        "label": pa.array(pairs.label),
-        "source": _sources(pairs, known.find(pairs) >= 0),
-        "dropped": _reasons(pairs.dropped, steps),
-    }
-    for name in sorted(pairs.ranks):
-        columns[f"rank.{name}"] = pa.array(pairs.ranks[name], mask=pairs.ranks[name] == 0)
-    for name in sorted(pairs.scores):
-        columns[f"score.{name}"] = pa.array(pairs.scores[name], mask=np.isnan(pairs.scores[name]))
-    return pa.table(columns)
-
-
-def _ids(lookup: Any, rows: NDArray[np.int32]) -> pa.DictionaryArray:
-    distinct, codes = np.unique(rows, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(lookup(distinct), pa.string()))
-
-
-def _sources(pairs: Pairs, known: NDArray[np.bool_]) -> pa.DictionaryArray:
-    # Sources are few, so their combinations are bits of a small number.
-    names = ["qrels", *sorted(pairs.ranks)]
-    bits = known.astype(np.int64)
-    for place, name in enumerate(names[1:], start=1):
-        bits |= (pairs.ranks[name] > 0).astype(np.int64) << place
-    distinct, codes = np.unique(bits, return_inverse=True)
-    words = ["+".join(name for place, name in enumerate(names) if value >> place & 1) for value in distinct]
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(words, pa.string()))
-
-
-def _reasons(dropped: NDArray[np.int16], steps: list[Step]) -> pa.DictionaryArray:
-    numbers, codes = np.unique(np.abs(dropped), return_inverse=True)
-    words = ["" if number == 0 else steps[number - 1].reason for number in numbers.tolist()]
-    alive = int(0 in numbers)
-    indices = pa.array((codes - alive).astype(np.int32), mask=dropped == 0)
-    return pa.DictionaryArray.from_arrays(indices, pa.array(words[alive:], pa.string()))
-
-
-def differences(job: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """What of a job another one does not share, as short texts: ``seed 1 instead of 0``."""
-    found = []
-    for name, value in job.items():
-        if name in other and other[name] == value:
-            continue
-        short = isinstance(value, str | int | float) and len(str(value)) < 60
-        found.append(f"{name} {other.get(name)!r} instead of {value!r}" if short else name)
-    return found
-
-
-class Staging:
-    """A folder in the making beside its place: parts appear in it one by one, and it becomes the store in one rename.
-
-    A killed run leaves it behind; the same job finds its finished parts and goes on.
-
-    Args:
-        out: where the store will be.
-        job: everything that determines the result.
-        overwrite: whether what another job left there, finished or not, may go.
-
-    Raises:
-        StoreError: another job left something there, and ``overwrite`` is false.
-    """
-
-    def __init__(self, out: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> None:
-        self.out = out
-        self.job = dict(job)
-        self.folder = out.with_name(f".{out.name}.mining")
-        existing = self.folder / "job.json"
-        if self.folder.exists():
-            left = json.loads(existing.read_text(encoding="utf-8")) if existing.exists() else {}
-            if left != self.job:
-                self._refuse(differences(self.job, left), overwrite)
-                shutil.rmtree(self.folder)
-        (self.folder / "parts").mkdir(parents=True, exist_ok=True)
-        _write_text(existing, _json(self.job))
-
-    def _refuse(self, differ: list[str], overwrite: bool) -> None:
-        if not overwrite:
-            raise StoreError(
-                f"{self.out}: an unfinished run of another command is here; it has {'; '.join(differ) or 'no job'}. "
-                "Finish it with its own command, choose another folder, or pass --overwrite."
-            )
-
-    def done(self, number: int) -> bool:
-        """Whether that part is complete."""
-        return self._part(number).exists()
-
-    def _part(self, number: int) -> Path:
-        return self.folder / "parts" / f"part-{number:05d}.parquet"
-
-    def write(self, number: int, table: pa.Table) -> None:
-        """Write a part; it appears complete or not at all."""
-        part = self._part(number)
-        partial = part.with_suffix(f".{os.getpid()}.partial")
-        pq.write_table(table, partial, **_ZSTD)
-        partial.replace(part)
-
-    def tables(self, columns: list[str]) -> Iterator[pa.Table]:
-        """The finished parts in order."""
-        for part in sorted((self.folder / "parts").glob("part-*.parquet")):
-            yield pq.read_table(part, columns=columns)
-
-    def publish(self, manifest: Mapping[str, Any]) -> Negatives:
-        """Add the manifest and put the store in its place; what was there goes."""
-        _write_text(self.folder / MANIFEST, _json({"format": FORMAT, **self.job, **manifest}))
-        (self.folder / "job.json").unlink()
-        for stray in (self.folder / "parts").glob("*.partial"):
-            stray.unlink()
-        aside = self.out.with_name(f".{self.out.name}.old")
-        shutil.rmtree(aside, ignore_errors=True)
-        if self.out.exists():
-            self.out.replace(aside)
-        self.folder.replace(self.out)
-        shutil.rmtree(aside, ignore_errors=True)
-        return Negatives.open(self.out)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 class Negatives:

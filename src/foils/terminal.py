@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -59,7 +59,7 @@ class Progress:
 
 
 @contextmanager
-def progress() -> Iterable[Progress]:  # type: ignore[misc]
+def progress() -> Iterator[Progress]:
     """Show progress on standard error while the block runs."""
     shown = Progress()
     if not sys.stderr.isatty():

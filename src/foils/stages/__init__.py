@@ -1,12 +1,13 @@
 """Sources, scorers, labelers, filters and samplers: frozen values with ``Pairs -> Pairs``."""
 
 from foils.stages.context import Context
+from foils.stages.families import Filter, Labeler, Sampler, Scorer, Source
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.labelers import Promote
 from foils.stages.samplers import SimANS, Softmax, Top, Uniform
 from foils.stages.scorers import BiEncoder, CrossEncoder
 from foils.stages.sources import BM25, Dense, Load, Random
-from foils.stages.stage import Filter, Labeler, Pool, Sampler, Scorer, Source, Stage, Then
+from foils.stages.stage import Pool, Stage, Then
 
 __all__ = [
     "BM25",

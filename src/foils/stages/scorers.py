@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from foils.core.spec import declare
 from foils.stages.context import Context
-from foils.stages.stage import Scorer
+from foils.stages.families import Scorer
 
 
 @declare

@@ -14,7 +14,8 @@ from foils.core.errors import DataError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, union
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.stage import Columns, Source, Stage
+from foils.stages.families import Source
+from foils.stages.stage import Columns, Stage
 from foils.store import candidates_from, fingerprint_of
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]

@@ -1,21 +1,14 @@
-"""The five families of stages, told apart by what they may do, and the two ways to join them.
-
-A *source* may only add rows, a *scorer* only a column, a *labeler* only change labels, a *filter* only drop candidates,
-a *sampler* only keep k of them. The base classes guarantee this; a strategy is one method of mathematics.
-"""
+"""What every stage is, and the two ways to join them: ``>>`` then, ``+`` pool."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foils.core import noise, segments
-from foils.core.errors import PipelineError, SpecError
-from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs, View, union
+from foils.core.pairs import CANDIDATE, Pairs, union
 from foils.core.spec import Declared, Kind
 from foils.stages.context import Context
 
@@ -174,7 +167,7 @@ class Pool(Stage):
         pool = union([*parts, remembered])
         latest = {part.latest for part in parts if part.latest is not None}
         pool = replace(pool, latest=latest.pop() if len(latest) == 1 else None)
-        return _complete(pool, ctx)
+        return complete(pool, ctx)
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Check the branches; what they agree on remains ``score``."""
@@ -193,7 +186,8 @@ def _left_out(pairs: Pairs, step: int) -> Pairs:
     return replace(pairs, dropped=dropped)
 
 
-def _complete(pairs: Pairs, ctx: Context) -> Pairs:
+def complete(pairs: Pairs, ctx: Context) -> Pairs:
+    """Score the living rows that a column does not cover yet, by the stage that made the column."""
     scores = dict(pairs.scores)
     for name, values in pairs.scores.items():
         missing = np.flatnonzero(np.isnan(values) & pairs.alive)
@@ -203,242 +197,3 @@ def _complete(pairs: Pairs, ctx: Context) -> Pairs:
             filled[missing] = stage.score(pairs.query[missing], pairs.doc[missing], ctx)
             scores[name] = filled
     return replace(pairs, scores=scores)
-
-
-class Source(Stage):
-    """Adds candidates. An author writes ``retrieve`` and, if it can score any pair, ``score``.
-
-    The base class keeps known positives (label 1), gives every row that is already there a score too, and keeps exactly
-    the k best new candidates besides the positives, whatever the block.
-    """
-
-    family = "source"
-    k: int
-
-    @property
-    def column(self) -> str | None:
-        """The score column it writes, or None if its candidates have no score."""
-        return None
-
-    def retrieve(
-        self, query: NDArray[np.int32], depth: int, ctx: Context
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The best ``depth`` documents of each query, best first.
-
-        Returns:
-            int32 documents (len(query), ≤ depth), padded with -1, and float32 scores of the same shape. The first
-            columns must not depend on ``depth``.
-        """
-        raise NotImplementedError
-
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Score of any (query, doc), float32 (n,)."""
-        raise NotImplementedError
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Retrieve, merge with what is there, score the rows that were not retrieved."""
-        # Room for the known positives, so that k others remain. A query's own depth decides what counts as returned:
-        # the block's may be larger, and must not show.
-        depth = self.k + np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
-        doc, score = self.retrieve(ctx.block, int(depth.max()), ctx)
-        doc = np.where(np.arange(doc.shape[1]) < depth[:, None], doc, np.int32(-1))
-        name = self.column or type(self).__name__.lower()
-        pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
-        pool = pool.take(_within(pool, pool.ranks[name], pairs, self.k))
-        if self.column is None:
-            return replace(pool, latest=pairs.latest)
-        ctx.scorers[name] = self
-        return _complete(replace(pool, latest=name), ctx)
-
-    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
-        """A source can stand anywhere."""
-        name = self.column
-        if name is None:
-            return replace(columns, candidates=True)
-        return Columns((*(n for n in columns.names if n != name), name), name, (), True)
-
-
-def _known(pairs: Pairs) -> NDArray[np.int32]:
-    """The query of each row that is no candidate."""
-    query: NDArray[np.int32] = pairs.query[pairs.label != CANDIDATE]
-    return query
-
-
-def _found(
-    block: NDArray[np.int32], doc: NDArray[np.int32], score: NDArray[np.float32], name: str, *, scored: bool
-) -> Pairs:
-    width = doc.shape[1]
-    valid = doc >= 0
-    query = np.repeat(block, width).reshape(doc.shape)[valid]
-    rank = np.broadcast_to(np.arange(1, width + 1, dtype=np.int32), doc.shape)[valid]
-    return Pairs.build(query, doc[valid], scores={name: score[valid]} if scored else None, ranks={name: rank})
-
-
-def _within(pool: Pairs, rank: NDArray[np.int32], before: Pairs, k: int) -> NDArray[np.bool_]:
-    """Rows to keep: all that were there before, all positives, and the k best-ranked others of each query."""
-    new = (rank > 0) & (pool.label == CANDIDATE)
-    position = segments.ranks(np.where(new, -rank.astype(np.float64), -np.inf), pool.starts, pool.doc)
-    keep: NDArray[np.bool_] = ~new | (position <= k) | (before.find(pool) >= 0)
-    return keep
-
-
-class Scorer(Stage):
-    """Adds a score column. An author writes ``score``; rows that are no longer alive are not scored."""
-
-    family = "scorer"
-
-    @property
-    def column(self) -> str:
-        """The score column it writes."""
-        raise NotImplementedError
-
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Score of each (query, doc), float32 (n,); higher is closer."""
-        raise NotImplementedError
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Score positives and living candidates with the same model."""
-        values = np.full(len(pairs), np.nan, np.float32)
-        alive = np.flatnonzero(pairs.alive)
-        values[alive] = self.score(pairs.query[alive], pairs.doc[alive], ctx)
-        ctx.scorers[self.column] = self
-        # The new column is a score, not a retrieval: a raw rank of the same name would belong to another model's list.
-        return pairs.with_scores(self.column, values)
-
-    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
-        """Candidates must be there; the new column becomes ``score``."""
-        _need_candidates(self, columns)
-        return Columns((*(n for n in columns.names if n != self.column), self.column), self.column, (), True)
-
-
-def _need_candidates(stage: Stage, columns: Columns) -> None:
-    if not columns.candidates:
-        raise PipelineError(f"{stage!r}: there are no candidates yet. Begin with a source, such as BM25(k=100) >> …")
-
-
-class Reader(Stage):
-    """What labelers, filters and samplers share: they read columns of living rows."""
-
-    def reads(self) -> tuple[str, ...]:
-        """The score columns it reads: the field ``by``, if it has one."""
-        by = getattr(self, "by", None)
-        return () if by is None else (by,)
-
-    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
-        """Every column it reads must exist, and ``score`` must mean one of them."""
-        _need_candidates(self, columns)
-        for by in self.reads():
-            if by == "score" and columns.latest is None:
-                raise PipelineError(self._no_score(columns))
-            if by != "score" and by not in columns.names:
-                have = ", ".join(repr(name) for name in columns.names) or "none"
-                raise PipelineError(f"{self!r}: there is no score column {by!r} here; there is: {have}.")
-        return columns
-
-    def _no_score(self, columns: Columns) -> str:
-        name = type(self).__name__
-        if len(columns.mixed) > 1:
-            listed = " and ".join(repr(column) for column in columns.mixed)
-            return (
-                f"{name}(by='score'): after '+' the scores of {listed} do not compare, so there is no 'score'. "
-                f"Add a scorer or pass by={columns.mixed[-1]!r}."
-            )
-        return f"{name}(by='score'): its candidates have no score. Add a scorer, such as BiEncoder('student')."
-
-    def _living(self, pairs: Pairs) -> tuple[NDArray[np.int64], Pairs]:
-        rows = np.flatnonzero(pairs.alive)
-        view = pairs.take(rows)
-        for by in self.reads():
-            holes = int(np.isnan(view[by]).sum())
-            if holes:
-                raise PipelineError(
-                    f"{self!r}: {holes} of {len(view)} rows have no score {view.column(by)!r}, and the stage that made "
-                    f"the others cannot score them. Add a scorer before it."
-                )
-        return rows, view
-
-
-class Labeler(Reader):
-    """Changes labels. An author writes ``relabel``: 1 positive, 0 candidate, -1 set aside."""
-
-    family = "labeler"
-
-    def relabel(self, view: Pairs) -> NDArray[np.int8]:
-        """New labels, int8 (n,)."""
-        raise NotImplementedError
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Relabel the living rows."""
-        rows, view = self._living(pairs)
-        new = np.asarray(self.relabel(view), np.int8)
-        if not np.all(np.isin(new, (POSITIVE, CANDIDATE, SET_ASIDE))):
-            raise PipelineError(f"{self!r}: labels must be 1, 0 or -1.")
-        label = pairs.label.copy()
-        label[rows] = new
-        return replace(pairs, label=label)
-
-
-class Filter(Reader):
-    """Drops candidates. An author writes ``keep``; positives always survive.
-
-    A filter that ``judges`` says that a document is probably relevant: it never comes back, through whatever branch.
-    The others are windows: they leave out.
-    """
-
-    family = "filter"
-    judges: ClassVar[bool] = False
-    online: ClassVar[bool] = True
-
-    def keep(self, view: View) -> Any:
-        """Which rows stay; booleans of the view's shape, by operators that numpy and torch share."""
-        raise NotImplementedError
-
-    def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
-        """As ``keep``, for the few that read text or metadata and therefore work on collections only."""
-        return np.asarray(self.keep(view), np.bool_)
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Mark what is dropped with this step."""
-        rows, view = self._living(pairs)
-        gone = (view.label == CANDIDATE) & ~self.decide(view, ctx)
-        dropped = pairs.dropped.copy()
-        dropped[rows[gone]] = step if self.judges else -step
-        return replace(pairs, dropped=dropped)
-
-
-class Sampler(Reader):
-    """Keeps at most k candidates per query. An author writes ``logits``.
-
-    A noisy sampler draws without replacement with probability proportional to ``exp(logits)``: Gumbel noise keyed by
-    (seed, query id, document id), then the k largest. ``-inf`` is never drawn.
-    """
-
-    family = "sampler"
-    noisy: ClassVar[bool] = True
-    k: int
-
-    def check(self) -> None:
-        """At least one negative per query."""
-        if self.k < 1:
-            raise SpecError(f"{type(self).__name__}(k={self.k}): k must be at least 1.")
-
-    def logits(self, view: View) -> Any:
-        """Unnormalised log-probabilities (n,), or the values to rank by if the sampler is not noisy."""
-        raise NotImplementedError
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Mark the candidates that are not among the k with minus this step."""
-        rows, view = self._living(pairs)
-        logits = np.asarray(self.logits(view), np.float64)
-        candidates = view.label == CANDIDATE
-        bad = candidates & ~(np.isfinite(logits) | np.isneginf(logits))
-        if bad.any():
-            raise PipelineError(
-                f"{self!r}: {int(bad.sum())} logits are NaN or infinite; check its parameters and scores."
-            )
-        if self.noisy:
-            logits = logits + noise.gumbel(ctx.seed, type(self).__name__, *ctx.keys(view.query, view.doc))
-        chosen = segments.topk_mask(np.where(candidates, logits, -np.inf), view.starts, self.k, view.doc)
-        dropped = pairs.dropped.copy()
-        dropped[rows[candidates & ~chosen]] = -step
-        return replace(pairs, dropped=dropped)
