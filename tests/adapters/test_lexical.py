@@ -105,7 +105,6 @@ def test_blocks_change_nothing(texts, docs, tmp_path, monkeypatch):
     pairs = np.array([5, 0, 5, 1, 7, 0]), np.array([3, 80, 4, 0, 61, 2])
     scores = index.score(QUERIES, *pairs)
     monkeypatch.setattr(lexical, "_CELLS", 1)
-    monkeypatch.setattr(lexical, "_POSTINGS", 3)
     parts = index.search(QUERIES, 7)
     assert all(a.tobytes() == b.tobytes() for a, b in zip(whole, parts, strict=True))
     assert index.score(QUERIES, *pairs).tobytes() == scores.tobytes()

@@ -14,7 +14,7 @@ from foils.adapters.protocols import Kind, Scale
 from foils.adapters.weights import fingerprint
 from foils.core.errors import ModelError
 
-_BUDGET_CPU = 1536  # padded tokens a batch; the fastest on a CPU, where larger batches leave the cache
+_BUDGET_CPU = 2048  # padded tokens a batch; the fastest on a CPU, where larger batches leave the cache
 _BUDGET_GPU = 32_768
 _BUDGET_UNPADDED = 1 << 20  # characters
 _NO_LIMIT = 1 << 30

@@ -41,7 +41,7 @@ def static_model(teacher: Path, cache: Path) -> Path:
         cache: folder for built models; keyed by the teacher's files, the recipe and the versions of torch and
             transformers.
     """
-    digest = hashlib.sha256(f"{_FORMAT} {DIM} {_SHARED} {_SIF}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {DIM} {_SHARED} {_SIF};".encode())
     for module in ("torch", "transformers"):
         digest.update(f"{module} {need(module, 'st').__version__};".encode())
     for file in sorted(path for path in teacher.rglob("*") if path.suffix in (".json", ".safetensors", ".bin", ".txt")):
