@@ -27,9 +27,10 @@ echo "model $model: $takes; everything goes to $out/"
     run show "$out/hard" -n 1
     run train "$out/demo" --recipe nv-retriever --negatives "$out/hard" --model "$model" $more -o "$out/dense-hard"
 }
-run evaluate "$out/demo" --baseline "start=$model" --model bm25 \
-    --model "in-batch=$out/in-batch/model" --model "bm25 negatives=$out/bm25/model" \
-    --model "dense hard=$out/dense-hard/model" --per-query "$out/scores"
+# Did mining help? Everything is compared with in-batch training.
+run evaluate "$out/demo" --baseline "in-batch=$out/in-batch/model" --model "start=$model" \
+    --model "bm25-negatives=$out/bm25/model" \
+    --model "dense-hard=$out/dense-hard/model" --per-query "$out/scores"
 
 cat <<END
 

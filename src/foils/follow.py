@@ -90,10 +90,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Trained:
-    """What following a recipe left: the run, and the negatives that it used."""
+    """What following a recipe left.
+
+    Attributes:
+        run: the training run.
+        mined: the negatives that were mined for it; None if the recipe mines nothing or they were there already.
+    """
 
     run: Run
-    negatives: Negatives | None
+    mined: Negatives | None
 
 
 def follow(
@@ -119,13 +124,13 @@ def follow(
 
     job = job or Job()
     folder = Path(out)
-    negatives = job.negatives
-    if recipe.mine is not None and negatives is None:
+    mined = None
+    if recipe.mine is not None and job.negatives is None:
         models = open_models(recipe.mine, job.encoders, default=model)
-        negatives = job.miner.mine(
-            data, recipe.mine, split=job.split, seed=job.seed, encoders=models, out=folder / "negatives"
-        )
+        place = folder / "negatives"
+        mined = job.miner.mine(data, recipe.mine, split=job.split, seed=job.seed, encoders=models, out=place)
+    negatives = mined or job.negatives
     kept = None if negatives is None else negatives.kept(data)
     notes = {"recipe": recipe.text(), "negatives": None if negatives is None else negatives.pipeline}
     spec = TrainSpec(recipe.contrast, recipe.loss, recipe.batches, kept, job.split, notes)
-    return Trained(train(data, spec, model, out=folder, seed=job.seed, options=options), negatives)
+    return Trained(train(data, spec, model, out=folder, seed=job.seed, options=options), mined)

@@ -244,8 +244,8 @@ def trained(result: Trained) -> RenderableType:
     """A run: what was mined, the dev curve, and where the model is."""
     run = result.run
     parts: list[RenderableType] = []
-    if result.negatives is not None:
-        parts += [mined(result.negatives.manifest, str(result.negatives.path)), Text("")]
+    if result.mined is not None:
+        parts += [mined(result.mined.manifest, str(result.mined.path)), Text("")]
     names = [name for name in (run.curve[0] if run.curve else {}) if name != "step"]
     if names:
         grid = _grid("step", *(f"dev {name}" for name in names), "", right=range(len(names) + 1))
