@@ -56,6 +56,15 @@ def test_line_breaks_and_positional_fields():
         ("ü >> Top(k=1, kk=1)", "unknown stage 'ü'", 1),
         ("Top(k=1) >> 3", "does not join", 1),
         ("", "the pipeline is empty", None),
+        ("(5)", "5 is no stage", 2),
+        ("'BM25(k=5)'", "is no stage", 1),
+        ("BM25(k=5) # then\n>> Top(k=1)", "comments cannot stand", 11),
+        ("(BM25(k=5) # then\n) >> Top(k=1)", "cannot read this", None),
+        ("Top(k={[1]: 2})", "a literal is needed", 7),
+        ("Between(hi=1e999)", "hi must be a number or None", 1),
+        ("Softmax(k=1, temperature=-1e999)", "temperature must be a number", 1),
+        ("Top(k=1)" + " >> Top(k=1)" * 20_000, "240,008 characters", None),
+        ("\ud800", "cannot read a pipeline", None),
     ],
 )
 def test_faults_are_named_with_their_position(text, said, column):
@@ -67,6 +76,18 @@ def test_faults_are_named_with_their_position(text, said, column):
     if column is not None:
         assert f"(at column {column})" in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_the_whole_is_of_the_first_kind():
+    import foils.train.contrast  # noqa: F401 - declares InBatch
+
+    assert repr(parse("InBatch() >> PositiveAware()", "contrast", "stage")) == "InBatch() >> PositiveAware()"
+    with pytest.raises(SpecError, match="is no contrast"):
+        parse("PositiveAware()", "contrast", "stage")
+
+
+def test_a_number_sign_in_quotes_is_no_comment():
+    assert parse("(Dense('#1', k=2))") == Dense("#1", k=2)
 
 
 def test_values_are_frozen_and_checked_in_python_too():

@@ -123,10 +123,10 @@ def _fits(value: Any, hint: Any) -> tuple[bool, Any]:
             return False, value
         fitted = [_fits(item, items[0]) for item in value]
         return all(ok for ok, _ in fitted), tuple(item for _, item in fitted)
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return True, float(value)
     if hint is float:
-        return isinstance(value, float) and not math.isnan(value), value
+        # Infinity has no literal, so its text form could not be read back.
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return number, float(value) if number else value
     if hint is int and isinstance(value, bool):
         return False, value
     if hint is None or hint is type(None):
@@ -182,7 +182,7 @@ def parse(text: str, *kinds: Kind) -> Any:
 
     Args:
         text: for example ``Dense('student', k=400) >> SimANS(k=15, a=0.5)``.
-        kinds: which kinds of names may occur; stages by default.
+        kinds: which kinds of names may occur, that of the whole first; stages by default.
 
     Returns:
         The value; ``repr`` and ``full`` of it can be parsed again.
@@ -190,19 +190,22 @@ def parse(text: str, *kinds: Kind) -> Any:
     Raises:
         SpecError: with the position of the fault, and a suggestion for a misspelt name or field.
     """
-    source = text.strip()
+    source = text.strip().replace("\n", " ")
     if not source:
         raise SpecError("the pipeline is empty; an example: Dense('student', k=100) >> Top(k=8). See: foils stages")
     try:
-        tree = ast.parse(source.replace("\n", " "), mode="eval")
+        tree = ast.parse(source, mode="eval")
     except SyntaxError as error:
         raise _at(source, (error.offset or 1) - 1, f"cannot read this: {error.msg}") from None
-    return _Reader(source.replace("\n", " "), kinds or ("stage",)).value(tree.body)
+    except (UnicodeEncodeError, RecursionError, MemoryError) as error:
+        raise SpecError(f"cannot read a pipeline of {len(source):,} characters: {error}") from None
+    reader = _Reader(source, kinds or ("stage",))
+    reader.refuse_comment(tree.body)
+    return reader.whole(tree.body)
 
 
 def _at(source: str, column: int, message: str) -> SpecError:
-    flat = source.replace("\n", " ")
-    return SpecError(f"{message} (at column {column + 1})\n  {flat}\n  {' ' * column}^")
+    return SpecError(f"{message} (at column {column + 1})\n  {source}\n  {' ' * column}^")
 
 
 class _Reader:
@@ -216,9 +219,23 @@ class _Reader:
             self.names.update(registry(kind))
 
     def fail(self, node: ast.AST, message: str) -> SpecError:
+        return _at(self.source, self.characters(getattr(node, "col_offset", 0)), message)
+
+    def characters(self, offset: int) -> int:
         # `ast` counts columns in UTF-8 bytes.
-        offset = getattr(node, "col_offset", 0)
-        return _at(self.source, len(self.source.encode()[:offset].decode(errors="ignore")), message)
+        return len(self.source.encode()[:offset].decode(errors="ignore"))
+
+    def refuse_comment(self, tree: ast.expr) -> None:
+        # On one line, a comment would hide all stages after it.
+        end = self.characters(tree.end_col_offset or 0)
+        if self.source[end:].strip(" )"):
+            raise _at(self.source, self.source.index("#", end), "comments cannot stand in a pipeline")
+
+    def whole(self, tree: ast.expr) -> Declared:
+        found = self.value(tree)
+        if not isinstance(found, Declared) or found.role != self.kinds[0]:
+            raise self.fail(tree, f"{found!r} is no {self.kinds[0]}; an example of a stage: BM25(k=100)")
+        return found
 
     def value(self, node: ast.expr) -> Any:
         if isinstance(node, ast.BinOp):
@@ -286,7 +303,7 @@ class _Reader:
     def literal(self, node: ast.expr) -> Any:
         try:
             return ast.literal_eval(node)
-        except ValueError:
+        except (ValueError, TypeError):  # TypeError: a key that cannot be hashed, such as {[1]: 2}
             raise self.fail(
                 node, "a literal is needed here: a number, a text in quotes, True, False, None or a list"
             ) from None
