@@ -166,16 +166,6 @@ def _joined(blocks: list[Pairs]) -> Pairs:
 
 def _job(ctx: Context, pipeline: Stage, without_positives: str) -> dict[str, Any]:
     """Everything that determines the result, as JSON."""
-    models = {}
-    for name in pipeline.encoders():
-        model: Any = ctx.encoders.get(name)
-        if hasattr(model, "encode"):
-            model = ctx.encoder(name)
-            kinds = {"query": model.fingerprint("query"), "document": model.fingerprint("document")}
-            models[name] = {"name": model.name, **kinds}
-        else:
-            reranker = ctx.reranker(name)
-            models[name] = {"name": reranker.name, "pair": reranker.fingerprint, "scale": reranker.scale}
     return {
         "foils": foils.__version__,
         "pipeline": repr(pipeline),
@@ -184,7 +174,7 @@ def _job(ctx: Context, pipeline: Stage, without_positives: str) -> dict[str, Any
         "seed": ctx.seed,
         "without_positives": without_positives,
         "collection": {"name": ctx.data.name, "fingerprint": ctx.data.fingerprint},
-        "encoders": models,
+        "encoders": {name: ctx.identity(name) for name in pipeline.encoders()},
         "inputs": pipeline.inputs(ctx),
         "versions": _versions(),
     }

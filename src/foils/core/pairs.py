@@ -141,8 +141,18 @@ class Pairs:
         Args:
             by: score column.
             how: which of several positives: the lowest (strictest for negatives), the highest, or their mean.
+
+        Raises:
+            PipelineError: a positive has no score in that column, such as one that a run file does not list.
         """
-        per_query = segments.reduce(self[by], self.label == POSITIVE, self.starts, how)
+        positive = self.label == POSITIVE
+        holes = int(np.isnan(self[by][positive]).sum())
+        if holes:
+            raise PipelineError(
+                f"{holes:,} of {int(positive.sum()):,} positives have no score {self.column(by)!r} to compare their "
+                f"candidates with. Add a scorer, such as BiEncoder('student'), and read its column."
+            )
+        per_query = segments.reduce(self[by], positive, self.starts, how)
         return np.repeat(per_query, np.diff(self.starts))
 
     def rank(self, by: str = "score") -> NDArray[np.int32]:

@@ -81,6 +81,18 @@ class Context:
         model: Reranker = self._named(name, "score", "cross-encoder")
         return model
 
+    def identity(self, name: str) -> dict[str, str]:
+        """The model of that name and fingerprints of its weights, as manifests store them."""
+        return self.once(("identity", name), lambda: self._identity(name))
+
+    def _identity(self, name: str) -> dict[str, str]:
+        if hasattr(self.encoders.get(name), "encode"):
+            model = self.encoder(name)
+            kinds: tuple[Kind, Kind] = ("query", "document")
+            return {"name": model.name, **{kind: model.fingerprint(kind) for kind in kinds}}
+        reranker = self.reranker(name)
+        return {"name": reranker.name, "pair": reranker.fingerprint, "scale": reranker.scale}
+
     def _report(self, what: str) -> Callable[[int, int], None] | None:
         if self.progress is None:
             return None

@@ -16,10 +16,10 @@ from foils.core import noise, segments
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs, View, union
 from foils.stages.context import Context
-from foils.stages.stage import Columns, Stage, complete
+from foils.stages.stage import Columns, Stage, Writer, complete
 
 
-class Source(Stage):
+class Source(Writer):
     """Adds candidates. An author writes ``retrieve`` and, if it can score any pair, ``score``.
 
     The base class keeps known positives (label 1), gives every row that is already there a score too, and keeps exactly
@@ -28,11 +28,6 @@ class Source(Stage):
 
     family = "source"
     k: int
-
-    @property
-    def column(self) -> str | None:
-        """The score column it writes, or None if its candidates have no score."""
-        return None
 
     def retrieve(
         self, query: NDArray[np.int32], depth: int, ctx: Context
@@ -45,17 +40,15 @@ class Source(Stage):
         """
         raise NotImplementedError
 
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Score of any (query, doc), float32 (n,)."""
-        raise NotImplementedError
-
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Retrieve, merge with what is there, score the rows that were not retrieved."""
         # Room for the known positives, so that k others remain. A query's own depth decides what counts as returned:
         # the block's may be larger, and must not show.
-        depth = self.k + np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
+        known = np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
+        depth = np.minimum(min(self.k, len(ctx.data.corpus)) + known, len(ctx.data.corpus))
         doc, score = self.retrieve(ctx.block, int(depth.max()), ctx)
         doc = np.where(np.arange(doc.shape[1]) < depth[:, None], doc, np.int32(-1))
+        self.refuse_infinite(score[doc >= 0])
         name = self.column or type(self).__name__.lower()
         pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
         pool = pool.take(_within(pool, pool.ranks[name], pairs, self.k))
@@ -65,11 +58,12 @@ class Source(Stage):
         return complete(replace(pool, latest=name), ctx)
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
-        """A source can stand anywhere."""
+        """A source can stand anywhere; a column of its name must hold scores of the same kind."""
         name = self.column
         if name is None:
             return replace(columns, candidates=True)
-        return Columns((*(n for n in columns.names if n != name), name), name, (), True)
+        origins = columns.shared({name: self.origin(ctx.identity)}, self)
+        return Columns((*(n for n in columns.names if n != name), name), name, (), True, origins)
 
 
 def _known(pairs: Pairs) -> NDArray[np.int32]:
@@ -96,7 +90,7 @@ def _within(pool: Pairs, rank: NDArray[np.int32], before: Pairs, k: int) -> NDAr
     return keep
 
 
-class Scorer(Stage):
+class Scorer(Writer):
     """Adds a score column. An author writes ``score``; rows that are no longer alive are not scored."""
 
     family = "scorer"
@@ -106,15 +100,11 @@ class Scorer(Stage):
         """The score column it writes."""
         raise NotImplementedError
 
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Score of each (query, doc), float32 (n,); higher is closer."""
-        raise NotImplementedError
-
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Score positives and living candidates with the same model."""
         values = np.full(len(pairs), np.nan, np.float32)
         alive = np.flatnonzero(pairs.alive)
-        values[alive] = self.score(pairs.query[alive], pairs.doc[alive], ctx)
+        values[alive] = self.scored(pairs.query[alive], pairs.doc[alive], ctx)
         ctx.scorers[self.column] = self
         # The new column is a score, not a retrieval: a raw rank of the same name would belong to another model's list.
         return pairs.with_scores(self.column, values)
@@ -122,7 +112,9 @@ class Scorer(Stage):
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Candidates must be there; the new column becomes ``score``."""
         _need_candidates(self, columns)
-        return Columns((*(n for n in columns.names if n != self.column), self.column), self.column, (), True)
+        names = (*(n for n in columns.names if n != self.column), self.column)
+        origins = {**columns.origins, self.column: self.origin(ctx.identity)}
+        return Columns(names, self.column, (), True, origins)
 
 
 def _need_candidates(stage: Stage, columns: Columns) -> None:
@@ -162,12 +154,13 @@ class Reader(Stage):
     def _living(self, pairs: Pairs) -> tuple[NDArray[np.int64], Pairs]:
         rows = np.flatnonzero(pairs.alive)
         view = pairs.take(rows)
+        candidate = view.label == CANDIDATE
         for by in self.reads():
-            holes = int(np.isnan(view[by]).sum())
+            holes = int((np.isnan(view[by]) & candidate).sum())
             if holes:
                 raise PipelineError(
-                    f"{self!r}: {holes} of {len(view)} rows have no score {view.column(by)!r}, and the stage that made "
-                    f"the others cannot score them. Add a scorer before it."
+                    f"{self!r}: {holes:,} of {int(candidate.sum()):,} candidates have no score {view.column(by)!r}, "
+                    f"and what made the others cannot score them. Add a scorer before it."
                 )
         return rows, view
 
@@ -247,9 +240,10 @@ class Sampler(Reader):
         candidates = view.label == CANDIDATE
         bad = candidates & ~(np.isfinite(logits) | np.isneginf(logits))
         if bad.any():
-            raise PipelineError(
-                f"{self!r}: {int(bad.sum())} logits are NaN or infinite; check its parameters and scores."
-            )
+            remedy = "Check its parameters and scores."
+            if (segments.count(view.label == POSITIVE, view.starts)[segments.count(bad, view.starts) > 0] == 0).all():
+                remedy = "Their queries have no positive to compare with: skip those, or use Softmax, Uniform or Top."
+            raise PipelineError(f"{self!r}: the logits of {int(bad.sum()):,} candidates are NaN or infinite. {remedy}")
         if self.noisy:
             logits = logits + noise.gumbel(ctx.seed, type(self).__name__, *ctx.keys(view.query, view.doc))
         chosen = segments.topk_mask(np.where(candidates, logits, -np.inf), view.starts, self.k, view.doc)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from foils.core.spec import declare
 from foils.stages.context import Context
 from foils.stages.families import Scorer
+from foils.stages.stage import check_model_name
 
 
 @declare
@@ -15,6 +16,10 @@ class BiEncoder(Scorer):
     """Inner product of query and document vectors under a named bi-encoder. Score column: its name."""
 
     encoder: str  # name of the bi-encoder
+
+    def check(self) -> None:
+        """The name must not mean something else."""
+        check_model_name(self)
 
     @property
     def column(self) -> str:
@@ -39,6 +44,10 @@ class CrossEncoder(Scorer):
     """
 
     encoder: str  # name of the cross-encoder
+
+    def check(self) -> None:
+        """The name must not mean something else."""
+        check_model_name(self)
 
     @property
     def column(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -10,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.core import noise, segments
-from foils.core.errors import DataError
+from foils.core.errors import DataError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, union
-from foils.core.spec import declare, require
+from foils.core.spec import declare, parse, require
 from foils.stages.context import Context
 from foils.stages.families import Source
-from foils.stages.stage import Columns, Stage
-from foils.store import candidates_from, fingerprint_of
+from foils.stages.stage import Columns, Stage, Writer, check_model_name
+from foils.store import Negatives, candidates_from, fingerprint_of
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 
@@ -48,6 +49,10 @@ class BM25(Source):
         """Always ``bm25``."""
         return "bm25"
 
+    def origin(self, model: Callable[[str], object]) -> str:
+        """The parameters: BM25 with others is another score."""
+        return f"bm25 k1={self.k1} b={self.b} language={self.language}"
+
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Search the inverted index."""
         return ctx.bm25(self.k1, self.b, self.language).search(ctx.data.queries.texts(query), depth)
@@ -71,8 +76,9 @@ class Dense(Source):
     k: int  # candidates per query
 
     def check(self) -> None:
-        """Bound of k."""
+        """Bound of k; the name must not mean something else."""
         require(self.k >= 1, self, "k", "at least 1")
+        check_model_name(self)
 
     @property
     def column(self) -> str:
@@ -191,6 +197,22 @@ class Load(Stage):
         """Brings the columns of the file."""
         saved = self._pairs(ctx)
         names = tuple(dict.fromkeys((*columns.names, *saved.scores)))
+        made = self._origins(ctx)
+        origins = columns.shared({name: made.get(name, f"{name} in {self.path}") for name in saved.scores}, self)
         if columns.latest is not None and columns.latest != saved.latest:
-            return Columns(names, None, (columns.latest, saved.latest or "load"), True)
-        return Columns(names, saved.latest, (), True)
+            return Columns(names, None, (columns.latest, saved.latest or "load"), True, origins)
+        return Columns(names, saved.latest, (), True, origins)
+
+    def _origins(self, ctx: Context) -> dict[str, str]:
+        """What made the columns of a folder that was mined from this very collection."""
+        if not Path(self.path).is_dir():
+            return {}
+        manifest = Negatives.open(self.path).manifest
+        if manifest["collection"]["fingerprint"] != ctx.data.fingerprint:
+            return {}
+        try:
+            steps = list(parse(manifest["pipeline_full"]).steps())
+        except SpecError:
+            return {}  # a stage of a plugin that is not installed here; the numbers are still good by themselves
+        writers = [stage for stage in steps if isinstance(stage, Writer) and stage.column is not None]
+        return {str(stage.column): stage.origin(manifest["encoders"].get) for stage in writers}

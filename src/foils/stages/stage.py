@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
+from foils.core.errors import ModelError, PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, union
-from foils.core.spec import Declared, Kind
+from foils.core.spec import Declared, Kind, require
 from foils.stages.context import Context
 
 Family = Literal["source", "scorer", "labeler", "filter", "sampler", "then", "pool"]
@@ -17,12 +20,27 @@ Family = Literal["source", "scorer", "labeler", "filter", "sampler", "then", "po
 
 @dataclass(frozen=True)
 class Columns:
-    """What is known before a pipeline runs: score columns, the latest one, and whether there are candidates."""
+    """What is known before a pipeline runs: score columns, the latest one, and whether there are candidates.
+
+    ``origins`` says what made the numbers of a column; see `Writer.origin`.
+    """
 
     names: tuple[str, ...] = ()
     latest: str | None = None
     mixed: tuple[str, ...] = ()
     candidates: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def shared(self, origins: Mapping[str, str], by: Stage) -> dict[str, str]:
+        """The origins of both; refuses two kinds of numbers in one column, which nobody could tell apart afterwards."""
+        for name, origin in origins.items():
+            if self.origins.get(name, origin) != origin:
+                raise PipelineError(
+                    f"{by!r}: its scores {name!r} and those in the column {name!r} so far are not of one model and "
+                    f"setting, so they do not compare. Use one setting, give the other model another name, or score "
+                    f"what was saved anew: (Load(…) >> BiEncoder({name!r})) + …"
+                )
+        return {**self.origins, **origins}
 
 
 class Stage(Declared):
@@ -174,10 +192,54 @@ class Pool(Stage):
         after = []
         for branch in self.branches:
             afresh = next(branch.steps()).family == "source"
-            after.append(branch.check_columns(Columns(columns.names) if afresh else columns, ctx))
+            state = Columns(columns.names, origins=columns.origins) if afresh else columns
+            after.append(branch.check_columns(state, ctx))
         names = tuple(dict.fromkeys(name for state in after for name in state.names))
         latest = tuple(dict.fromkeys(state.latest for state in after if state.latest is not None))
-        return Columns(names, latest[0] if len(latest) == 1 else None, latest, True)
+        origins: Mapping[str, str] = {}
+        for branch, state in zip(self.branches, after, strict=True):
+            origins = Columns(origins=origins).shared(state.origins, branch)
+        return Columns(names, latest[0] if len(latest) == 1 else None, latest, True, origins)
+
+
+class Writer(Stage):
+    """What sources and scorers share: they write a column. An author writes ``score``."""
+
+    @property
+    def column(self) -> str | None:
+        """The score column it writes, or None if there is no score."""
+        return None
+
+    def origin(self, model: Callable[[str], object]) -> str:
+        """What makes the numbers of its column: stages of one origin may share a column, others may not.
+
+        Args:
+            model: tells the weights of a model by its name in the pipeline.
+        """
+        return json.dumps([self.column, *map(model, self.encoders())], sort_keys=True)
+
+    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """Score of each (query, doc), float32 (n,), finite; higher is closer."""
+        raise NotImplementedError
+
+    def scored(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """As ``score``; a model that returns NaN or infinity is refused with `ModelError`."""
+        values = self.score(query, doc, ctx)
+        self.refuse_infinite(values)
+        return values
+
+    def refuse_infinite(self, values: NDArray[np.float32]) -> None:
+        """Raise `ModelError` unless all scores are finite."""
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            raise ModelError(f"{self!r}: {bad:,} of {values.size:,} scores are NaN or infinite. Check the model.")
+
+
+def check_model_name(stage: Declared) -> None:
+    """Refuse names of models that mean something else where their columns are read."""
+    name = stage.encoder  # type: ignore[attr-defined]
+    taken = name in ("", "score", "bm25", "random", "qrels") or "+" in name
+    require(not taken, stage, "encoder", "another name: not empty, score, bm25, random or qrels, and without '+'")
 
 
 def _left_out(pairs: Pairs, step: int) -> Pairs:
@@ -194,6 +256,6 @@ def complete(pairs: Pairs, ctx: Context) -> Pairs:
         stage = ctx.scorers.get(name)
         if len(missing) and stage is not None:
             filled = values.copy()
-            filled[missing] = stage.score(pairs.query[missing], pairs.doc[missing], ctx)
+            filled[missing] = stage.scored(pairs.query[missing], pairs.doc[missing], ctx)
             scores[name] = filled
     return replace(pairs, scores=scores)
