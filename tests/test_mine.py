@@ -199,7 +199,7 @@ import sys, time, pathlib
 sys.path.insert(0, {tests!r})
 import importlib, foils
 mining = importlib.import_module("foils.mine")
-from conftest import HashEncoder
+from little import HashEncoder
 mining.part_size = lambda n: 8
 
 class Slow(HashEncoder):

@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from conftest import make_beir
 from foils.cli import main
 from foils.core.spec import registry
 from foils.recipe import load_recipe, shipped
+from little import make_beir
 
 
 def foils(*arguments: str, check: int = 0) -> str:

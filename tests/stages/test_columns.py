@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import foils
-from conftest import HashEncoder, OverlapReranker
 from foils.core.errors import ModelError, PipelineError, SpecError
 from foils.core.pairs import CANDIDATE
 from foils.mine import Miner
 from foils.stages import BiEncoder, CrossEncoder, Dense
+from little import HashEncoder, OverlapReranker
 
 
 class Broken(OverlapReranker):
