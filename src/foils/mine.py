@@ -26,7 +26,7 @@ from foils.stages.context import Context, Progress
 from foils.stages.families import Filter, Sampler
 from foils.stages.sources import Random
 from foils.stages.stage import Columns, Pool, Stage, Then
-from foils.staging import Staging, differences
+from foils.staging import Staging, alone, differences
 from foils.store import MANIFEST, Negatives
 
 Models = Mapping[str, Encoder | Reranker]
@@ -62,22 +62,26 @@ class Miner:
         if not columns.candidates:
             raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
         job = _job(ctx, pipeline, self.without_positives)
-        finished = _finished(out, job, overwrite=self.overwrite)
-        if finished is not None:
-            return finished
-        staging = Staging(out, job, overwrite=self.overwrite)
-        positives = data.positives(split).bare()
-        steps = steps_of(pipeline)
-        size = part_size(len(rows))
-        parts = [rows[at : at + size] for at in range(0, len(rows), size)]
-        for number, part in enumerate(parts):
-            self._tell("mining", number * size, len(rows))
+        with alone(out, lambda: self._tell("waiting for another process", 0, 1)):
+            finished = _finished(out, job, overwrite=self.overwrite)
+            if finished is not None:
+                return finished
+            staging = Staging(out, job, overwrite=self.overwrite)
+            self._fill(staging, pipeline, ctx)
+            return staging.publish(_summary(staging, steps_of(pipeline), columns, len(rows), wanted(pipeline)))
+
+    def _fill(self, staging: Staging, pipeline: Stage, ctx: Context) -> None:
+        """Write the parts that are not there yet."""
+        positives = ctx.data.positives(ctx.split).bare()
+        steps, size, total = steps_of(pipeline), part_size(len(ctx.rows)), len(ctx.rows)
+        for number, at in enumerate(range(0, total, size)):
+            self._tell("mining", at, total)
             if not staging.done(number):
+                part = ctx.rows[at : at + size]
                 known = _of(positives, part)
                 pairs = _joined([pipeline.run(_of(known, block), ctx.at(block), 1) for block in self._blocks(part)])
-                staging.write(number, part_table(pairs, known, data, steps))
-        self._tell("mining", len(rows), len(rows))
-        return staging.publish(_summary(staging, steps, columns, len(rows), wanted(pipeline)))
+                staging.write(number, part_table(pairs, known, ctx.data, steps))
+        self._tell("mining", total, total)
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.progress is not None:
@@ -192,9 +196,6 @@ def _versions() -> dict[str, str]:
 
 def _finished(out: Path, job: Mapping[str, Any], *, overwrite: bool) -> Negatives | None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        if out.exists():
-            out.rmdir()
-        out.parent.mkdir(parents=True, exist_ok=True)
         return None
     if not (out / MANIFEST).exists():
         raise StoreError(f"{out} exists and holds no negatives. Choose another folder.")
@@ -243,8 +244,13 @@ def _summary(staging: Staging, steps: list[Step], columns: Columns, queries: int
         "wanted_per_query": quota,
         "kept_per_query": {str(number): kept_per_query[number] for number in sorted(kept_per_query)},
     }
-    rows_ = [{**vars(s), "dropped": dropped[s.reason], "starved": starved[s.reason]} for s in steps]
-    return {"steps": rows_, "counts": counts, "latest": columns.latest, "columns": list(columns.names)}
+    return {
+        "parts": -(-queries // part_size(queries)),
+        "steps": [{**vars(s), "dropped": dropped[s.reason], "starved": starved[s.reason]} for s in steps],
+        "counts": counts,
+        "latest": columns.latest,
+        "columns": list(columns.names),
+    }
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from foils.core.atomic import replacing
 from foils.core.errors import StoreError
 from foils.store import FORMAT, MANIFEST, Negatives
+
+if sys.platform != "win32":
+    import fcntl
 
 _ZSTD = {"compression": "zstd", "compression_level": 3}
 
@@ -29,10 +35,63 @@ def differences(job: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     return found
 
 
+@contextmanager
+def alone(out: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Of several processes that make the same store, let one work while the others wait.
+
+    The lock ends with the process that holds it, however that ends. On Windows nobody is held up.
+
+    Args:
+        out: where the store will be; its parent is made.
+        waiting: called before waiting for another process.
+
+    Raises:
+        StoreError: the place cannot be written to, or is no name of a folder.
+    """
+    if not out.name or out.name == "..":
+        raise StoreError(f"{out}: is no name of a new folder. Name one, such as negatives.")
+    lock = out.with_name(f".{out.name}.lock")
+    with _storing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+        while not _held(file.fileno(), lock, waiting):
+            file.close()
+            file = lock.open("w")
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        file.close()
+
+
+def _held(descriptor: int, lock: Path, waiting: Callable[[], None]) -> bool:
+    if sys.platform == "win32":
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        waiting()
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    # Who held it before removed the file, so the lock may be on one that nobody else will find.
+    return lock.exists() and lock.stat().st_ino == os.fstat(descriptor).st_ino
+
+
+@contextmanager
+def _storing(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{out}: cannot be written ({error.strerror or error}). Make room or choose another folder; finished parts "
+            "are kept, and the same command goes on after them."
+        ) from error
+
+
 class Staging:
     """A folder in the making beside its place: parts appear in it one by one, and it becomes the store in one rename.
 
-    A killed run leaves it behind; the same job finds its finished parts and goes on.
+    A killed run leaves it behind; the same job finds its finished parts and goes on. Only one process may hold it; see
+    `alone`.
 
     Args:
         out: where the store will be.
@@ -40,28 +99,40 @@ class Staging:
         overwrite: whether what another job left there, finished or not, may go.
 
     Raises:
-        StoreError: another job left something there, and ``overwrite`` is false.
+        StoreError: another job left finished parts there, and ``overwrite`` is false; or the place cannot be written.
     """
 
     def __init__(self, out: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.out = out
         self.job = dict(job)
         self.folder = out.with_name(f".{out.name}.mining")
-        existing = self.folder / "job.json"
-        if self.folder.exists():
-            left = json.loads(existing.read_text(encoding="utf-8")) if existing.exists() else {}
-            if left != self.job:
-                self._refuse(differences(self.job, left), overwrite)
-                shutil.rmtree(self.folder)
-        (self.folder / "parts").mkdir(parents=True, exist_ok=True)
-        _write_text(existing, _json(self.job))
+        with _storing(out):
+            if self.folder.exists():
+                self._clear(overwrite)
+            (self.folder / "parts").mkdir(parents=True, exist_ok=True)
+            self._write_json("job.json", self.job)
 
-    def _refuse(self, differ: list[str], overwrite: bool) -> None:
-        if not overwrite:
+    def _clear(self, overwrite: bool) -> None:
+        """Remove what another job left, if it may go."""
+        # A run that was killed while it published has its manifest in place of the job.
+        left = next((file for name in ("job.json", MANIFEST) if (file := self.folder / name).exists()), None)
+        differ = differences(self.job, json.loads(left.read_text(encoding="utf-8")) if left else {})
+        if not differ:
+            return
+        if any(self._parts()) and not overwrite:
             raise StoreError(
-                f"{self.out}: an unfinished run of another command is here; it has {'; '.join(differ) or 'no job'}. "
+                f"{self.out}: an unfinished run of another command is here; it has {'; '.join(differ)}. "
                 "Finish it with its own command, choose another folder, or pass --overwrite."
             )
+        shutil.rmtree(self.folder)
+
+    def _parts(self) -> list[Path]:
+        return sorted((self.folder / "parts").glob("part-*.parquet"))
+
+    def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
+        text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        with replacing(self.folder / name) as partial:
+            partial.write_text(text, encoding="utf-8")
 
     def done(self, number: int) -> bool:
         """Whether that part is complete."""
@@ -72,36 +143,32 @@ class Staging:
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write a part; it appears complete or not at all."""
-        part = self._part(number)
-        partial = part.with_suffix(f".{os.getpid()}.partial")
-        pq.write_table(table, partial, **_ZSTD)
-        partial.replace(part)
+        with _storing(self.out), replacing(self._part(number)) as partial:
+            pq.write_table(table, partial, **_ZSTD)
 
     def tables(self, columns: list[str]) -> Iterator[pa.Table]:
         """The finished parts in order."""
-        for part in sorted((self.folder / "parts").glob("part-*.parquet")):
+        for part in self._parts():
             yield pq.read_table(part, columns=columns)
 
     def publish(self, manifest: Mapping[str, Any]) -> Negatives:
-        """Add the manifest and put the store in its place; what was there goes."""
-        _write_text(self.folder / MANIFEST, _json({"format": FORMAT, **self.job, **manifest}))
-        (self.folder / "job.json").unlink()
-        for stray in (self.folder / "parts").glob("*.partial"):
-            stray.unlink()
-        aside = self.out.with_name(f".{self.out.name}.old")
-        shutil.rmtree(aside, ignore_errors=True)
-        if self.out.exists():
-            self.out.replace(aside)
-        self.folder.replace(self.out)
-        shutil.rmtree(aside, ignore_errors=True)
+        """Add the manifest and put the store in its place; what was there goes.
+
+        Raises:
+            StoreError: somebody removed parts, or the place cannot be written.
+        """
+        found = len(self._parts())
+        if found != manifest["parts"]:
+            raise StoreError(f"{self.folder}: {found} of {manifest['parts']} parts are here. Give the command again.")
+        with _storing(self.out):
+            self._write_json(MANIFEST, {"format": FORMAT, **self.job, **manifest})
+            (self.folder / "job.json").unlink()
+            for stray in self.folder.rglob("*.partial"):
+                stray.unlink()
+            aside = self.out.with_name(f".{self.out.name}.old")
+            shutil.rmtree(aside, ignore_errors=True)
+            if self.out.exists():
+                self.out.replace(aside)
+            self.folder.replace(self.out)
+            shutil.rmtree(aside, ignore_errors=True)
         return Negatives.open(self.out)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

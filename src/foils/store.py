@@ -60,8 +60,9 @@ class Negatives:
             raise StoreError(f"{folder}: no negatives here ({MANIFEST} is missing).{hint}") from None
         except ValueError as error:
             raise StoreError(f"{folder / MANIFEST}: not JSON ({error}). Mine again.") from None
-        if manifest.get("format") != FORMAT:
-            raise StoreError(f"{folder}: format {manifest.get('format')!r}; this version of foils reads {FORMAT}.")
+        made = manifest.get("format") if isinstance(manifest, dict) else None
+        if made != FORMAT:
+            raise StoreError(f"{folder}: format {made!r}; this version of foils reads {FORMAT}. Mine again.")
         return cls(folder, manifest)
 
     def __repr__(self) -> str:
@@ -79,13 +80,21 @@ class Negatives:
         return [Step(s["number"], s["family"], s["text"], s["judges"]) for s in self.manifest["steps"]]
 
     def parts(self) -> list[Path]:
-        """The Parquet files, in order of the queries."""
-        return sorted((self.path / "parts").glob("part-*.parquet"))
+        """The Parquet files, in order of the queries.
+
+        Raises:
+            StoreError: some are missing.
+        """
+        found = sorted((self.path / "parts").glob("part-*.parquet"))
+        wanted = self.manifest.get("parts", len(found))
+        if len(found) != wanted:
+            raise StoreError(f"{self.path}: {len(found)} of {wanted} parts are here. Mine again.")
+        return found
 
     def __iter__(self) -> Iterator[pa.Table]:
         """The parts as Arrow tables, one at a time."""
         for part in self.parts():
-            yield pq.read_table(part)
+            yield _table(part)
 
     def pairs(self, data: Collection) -> Pairs:
         """Everything: positives, negatives, and candidates with the step that dropped them.
@@ -106,10 +115,10 @@ class Negatives:
         """As `kept`, part by part, in bounded memory."""
         rule = pc.is_null(pc.field("dropped")) & (pc.field("label") > SET_ASIDE)
         for part in self.parts():
-            yield self._pairs(pq.read_table(part, filters=rule), data)
+            yield self._pairs(_table(part, rule), data)
 
     def _read(self, data: Collection, rule: pc.Expression | None) -> Pairs:
-        tables = [pq.read_table(part, filters=rule) for part in self.parts()]
+        tables = [_table(part, rule) for part in self.parts()]
         return self._pairs(pa.concat_tables(tables).unify_dictionaries(), data) if tables else Pairs.empty()
 
     def _pairs(self, table: pa.Table, data: Collection) -> Pairs:
@@ -138,6 +147,13 @@ class Negatives:
                 f"{self.manifest['collection']['name']!r}; give that collection, or mine again."
             )
         return rows[ids.indices.to_numpy()] if len(rows) else np.zeros(0, np.int32)
+
+
+def _table(part: Path, rule: pc.Expression | None = None) -> pa.Table:
+    try:
+        return pq.read_table(part, filters=rule)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise StoreError(f"{part}: cannot be read ({error}). Mine again.") from error
 
 
 def _floats(column: pa.ChunkedArray) -> NDArray[np.float32]:
