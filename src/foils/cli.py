@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 data or a result is refused, 2 what was asked for cannot b
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
@@ -44,11 +45,23 @@ DocumentPrompt = Annotated[str | None, typer.Option(help="Put before documents; 
 
 def _show(as_json: bool, value: Any, shown: RenderableType | None) -> None:
     if as_json:
-        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        _write(json.dumps(value, ensure_ascii=False, allow_nan=False, default=str) + "\n")
     elif shown is not None:
         from foils.terminal import console
 
-        console().print(shown)
+        out = console()
+        with out.capture() as captured:
+            out.print(shown)
+        _write(captured.get())
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _load(source: str) -> Collection:
@@ -69,6 +82,8 @@ def _named(given: list[str] | None) -> dict[str, str]:
         name, sign, model = text.partition("=")
         if not sign or not name or not model:
             raise SpecError(f"--encoder {text}: write NAME=MODEL, such as --encoder teacher=minilm.")
+        if name in models:
+            raise SpecError(f"--encoder {text}: {name!r} is {models[name]!r} already; give it once.")
         models[name] = model
     return models
 
@@ -353,7 +368,7 @@ def recipes(
         if as_json:
             _show(True, {"name": name, **yaml.safe_load(text)}, None)
         else:
-            sys.stdout.write(text)
+            _write(text)
         return
     listed = [{"name": n, "mine": None, **yaml.safe_load(source(n))} for n in shipped()]
     _show(as_json, listed, None if as_json else listing(listed))
@@ -394,30 +409,35 @@ def _main(
 
 
 def main() -> NoReturn:
-    """Run the command line; errors raised on purpose are one message and an exit code."""
+    """Run the command line; errors raised on purpose, and those of the system, are one message and an exit code."""
     try:
         code = app(standalone_mode=False)
     except FoilsError as error:
-        if "--json" in sys.argv:
-            report = {"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code}
-            sys.stdout.write(json.dumps(report, ensure_ascii=False) + "\n")
-        else:
-            sys.stderr.write(f"foils: {error}\n")
-        sys.exit(error.exit_code)
+        _fail(error, str(error), error.exit_code)
+    except OSError as error:
+        _fail(error, str(error), 1)
     except typer.Abort:
-        sys.stderr.write("foils: interrupted; the same command goes on from here.\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader, such as `head`, has seen enough.
-        sys.stderr.close()
-        sys.exit(0)
+        code = 130
     except Exception as error:
         show = getattr(error, "show", None)
         if show is None:
             raise
-        show()  # a fault of usage that the parser found
-        sys.exit(getattr(error, "exit_code", 2))
+        if "--json" not in sys.argv:
+            show()  # a fault of usage that the parser found, with the usage
+            sys.exit(getattr(error, "exit_code", 2))
+        _fail(error, error.format_message(), getattr(error, "exit_code", 2))  # type: ignore[attr-defined]
+    if code == 130:  # what typer makes of Ctrl-C
+        sys.stderr.write("foils: interrupted; the same command goes on from here.\n")
     sys.exit(code or 0)
+
+
+def _fail(error: Exception, message: str, code: int) -> NoReturn:
+    if "--json" in sys.argv:
+        report = {"error": message, "kind": type(error).__name__, "exit_code": code}
+        _write(json.dumps(report, ensure_ascii=False) + "\n")
+    else:
+        sys.stderr.write(f"foils: {message}\n")
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,10 @@ def source(name: str | Path) -> str:
     if path.suffix in (".yaml", ".yml"):
         if not path.is_file():
             raise SpecError(f"{path}: no such recipe file. Shipped ones: {', '.join(shipped())}.")
-        return path.read_text(encoding="utf-8")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise SpecError(f"{path}: not UTF-8 ({error}). Save it as UTF-8.") from None
     names = shipped()
     if str(name) not in names:
         close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
@@ -109,14 +112,17 @@ def load_recipe(name: str | Path) -> Recipe:
             raise SpecError(
                 f"recipe {label!r}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ".")
             )
+    needs = content.get("needs", [])
+    if not isinstance(needs, list):
+        raise SpecError(f"recipe {label!r}: needs: {needs!r} is no list; write [student].")
     try:
         return Recipe(
             name=label,
             title=str(content.get("title", label)),
             cite=str(content.get("cite", "")),
             family=str(content.get("family", "static")),
-            needs=tuple(content.get("needs", ())),
-            mine=parse(content["mine"]) if content.get("mine") else None,
+            needs=tuple(map(str, needs)),
+            mine=parse(str(content["mine"])) if content.get("mine") else None,
             contrast=parse(str(content.get("contrast", "InBatch()")), "contrast", "stage"),
             loss=parse(str(content.get("loss", "InfoNCE()")), "loss"),
             batches=parse(str(content.get("batches", "Shuffled()")), "batches"),

@@ -118,6 +118,7 @@ def test_evaluate_bm25_and_its_own_run_file(little, tmp_path):
         (["mine", "{data}", "Dense('student', k=5)", "-o", "{out}"], 2, "--encoder student=MODEL"),
         (["mine", "{data}", "BM25(k=5)", "--encoder", "x=minilm", "-o", "{out}"], 2, "names no model 'x'"),
         (["mine", "{data}", "BM25(k=5)", "--encoder", "minilm", "-o", "{out}"], 2, "write NAME=MODEL"),
+        (["mine", "{data}", "BM25(k=5)", "--encoder", "x=a", "--encoder", "x=b", "-o", "{out}"], 2, "give it once"),
         (["mine", "{data}", "Load('/nowhere')", "-o", "{out}"], 1, "no such file or folder"),
         (["mine", "{data}", "BM25(k=5)"], 2, "Missing option"),
         (["evaluate", "{data}", "--model", "bm25", "--measure", "nDGC@10"], 2, "nDCG@10"),
@@ -133,6 +134,54 @@ def test_wrong_input_is_one_message_and_an_exit_code(arguments, code, said, litt
     filled = [text.format(data=little, out=tmp_path / "out") for text in arguments]
     assert said in foils(*filled, check=code)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(negatives):
+    for arguments in (["show", negatives, "-n", "50"], ["stages", "--json"], ["recipes", "bm25"]):
+        command = [sys.executable, "-m", "foils.cli", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait()) == (b"", 0)
+        process.stderr.close()
+
+
+def test_an_interrupted_command_says_how_to_go_on(little, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("foils.mine.Miner.mine", interrupted)
+    said = foils("mine", little, "BM25(k=2)", "-o", str(tmp_path / "out"), check=130)
+    assert said.endswith("foils: interrupted; the same command goes on from here.\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"mine: 5", "5 is no stage"),
+        (b"mine: [a]", "['a'] is no stage"),
+        (b"needs: 3\nmine: BM25(k=5)", "needs: 3 is no list"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b"mine: |\n  BM25(k=5)  # first\n  >> Top(k=2)\n", "comments cannot stand in a pipeline (at column 12)"),
+        (b"mime: BM25(k=5)", "did you mean 'mine'"),
+        (b"- BM25(k=5)", "a mapping with the keys"),
+        (b"mine: 'BM25(k=5)", "not YAML"),
+    ],
+)
+def test_recipes_that_cannot_be_read(content, said, little, tmp_path):
+    (tmp_path / "own.yaml").write_bytes(content)
+    assert said in foils("mine", little, str(tmp_path / "own.yaml"), "-o", str(tmp_path / "out"), check=2)
+
+
+def test_errors_of_usage_and_of_the_system_are_json_too(little, tmp_path, monkeypatch):
+    report = json.loads(foils("mine", little, "--json", check=2))
+    assert report == {"error": "Missing argument 'PIPELINE'.", "kind": "MissingParameter", "exit_code": 2}
+    (tmp_path / "a-file").write_text("")
+    monkeypatch.setenv("FOILS_CACHE", str(tmp_path / "a-file"))
+    arguments = ["mine", little, "BM25(k=2)", "-o", str(tmp_path / "out")]
+    assert foils(*arguments, check=1).startswith("foils: ")
+    assert json.loads(foils(*arguments, "--json", check=1))["exit_code"] == 1
 
 
 def test_errors_are_json_for_programs(little, tmp_path):
