@@ -12,6 +12,7 @@ import pytest
 
 from foils.cli import main
 from foils.core.spec import registry
+from foils.mine import Miner
 from foils.recipe import load_recipe, shipped
 from little import make_beir
 
@@ -151,7 +152,7 @@ def test_an_interrupted_command_says_how_to_go_on(little, tmp_path, monkeypatch)
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("foils.mine.Miner.mine", interrupted)
+    monkeypatch.setattr(Miner, "mine", interrupted)
     said = foils("mine", little, "BM25(k=2)", "-o", str(tmp_path / "out"), check=130)
     assert said.endswith("foils: interrupted; the same command goes on from here.\n")
 
