@@ -20,6 +20,7 @@ from foils.stages.stage import Columns, Stage, Writer, check_model_name
 from foils.store import Negatives, candidates_from, fingerprint_of
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
+_CELLS = 1 << 22  # draws held at once where whole corpora are shuffled
 
 
 @declare
@@ -119,11 +120,18 @@ class Random(Source):
         depth = min(depth, n)
         # Which of the two ways is used must not depend on the block, hence not on `depth`.
         if n <= 4096 or self.k > n // 8:
-            draws = noise.uniform(ctx.seed, "Random", keys, np.arange(n, dtype=np.uint64)[None, :])
-            doc = np.argsort(draws, axis=1, kind="stable")[:, :depth].astype(np.int32)
+            step = max(1, _CELLS // n)
+            blocks = [keys[at : at + step] for at in range(0, max(1, len(keys)), step)]
+            doc = np.concatenate([_shuffled(ctx.seed, block, n)[:, :depth] for block in blocks])
         else:
             doc = _distinct_draws(ctx.seed, keys, depth, n)
         return doc, np.zeros(doc.shape, np.float32)
+
+
+def _shuffled(seed: int, keys: NDArray[np.uint64], n: int) -> NDArray[np.int32]:
+    """All of range(n) in random order, for each row."""
+    draws = noise.uniform(seed, "Random", keys, np.arange(n, dtype=np.uint64)[None, :])
+    return np.argsort(draws, axis=1, kind="stable").astype(np.int32)
 
 
 def _distinct_draws(seed: int, keys: NDArray[np.uint64], depth: int, n: int) -> NDArray[np.int32]:
