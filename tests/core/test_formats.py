@@ -347,7 +347,8 @@ def test_a_run_becomes_candidates(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("q1 Q0 d1 1 nan x\n", r":1: the score 'nan' is no number"),
+        ("q1 Q0 d1 1 nan x\n", r":1: the score 'nan' is no finite number"),
+        ("q1 Q0 d1 1 2 x\nq1 Q0 d1 2 -inf x\n", r":2: the score '-inf' is no finite number"),
         ("q1 Q0 d1 1 2 x\nq1 Q0 d1 1\n", r":2: has 4 columns; expected 6"),
         ("q1 0 d1 1\n", r":1: has 4 columns; expected 6: query, Q0"),
         ("", "is empty"),
@@ -417,9 +418,9 @@ WRONG_FOLDERS = {
         {"qrels/train.tsv": tsv([*TRAIN, ("q1", "d9", 1), ("q8", "d1", 1)])},
         r"train\.tsv:5: document 'd9' is not in the collection; 2 of 5 lines.*on_unknown='drop'",
     ),
-    "grade": ({"qrels/train.tsv": tsv([*TRAIN, ("q1", "d1", "high")])}, r"train\.tsv:5: the grade 'high' is no number"),
-    "grade in line 1": ({"qrels/train.tsv": "q1\td1\thigh\n"}, r"train\.tsv:1: the grade 'high' is no number"),
-    "grade NaN": ({"qrels/train.tsv": "q1\td1\tnan\n"}, r"train\.tsv:1: the grade 'nan' is no number"),
+    "grade": ({"qrels/train.tsv": tsv([*TRAIN, ("q1", "d1", "high")])}, r"train\.tsv:5: the grade 'high' is no finite number"),
+    "grade in line 1": ({"qrels/train.tsv": "q1\td1\thigh\n"}, r"train\.tsv:1: the grade 'high' is no finite number"),
+    "grade NaN": ({"qrels/train.tsv": "q1\td1\tnan\n"}, r"train\.tsv:1: the grade 'nan' is no finite number"),
     "columns": ({"qrels/train.tsv": tsv(TRAIN) + "q1\td1\n"}, r"train\.tsv:5: has 2 columns; expected 3, as the first"),
     "two columns": ({"qrels/train.tsv": "q1\td1\n"}, r":1: has 2 columns; expected 3: query-id.*or 4: query, 0"),
     "no positive": ({"qrels/train.tsv": tsv([("q1", "d1", 0)]), "qrels/test.tsv": tsv([])}, "no query has a positive"),

@@ -202,9 +202,9 @@ def _number(path: Path, line: int, text: str, what: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if math.isnan(value):
+    if not math.isfinite(value):
         remedy = "Grades and scores are numbers; a line of names starts with 'query-id'."
-        raise DataError(f"the {what} {text!r} is no number.", file=path, line=line, remedy=remedy)
+        raise DataError(f"the {what} {text!r} is no finite number.", file=path, line=line, remedy=remedy)
     return value
 
 
