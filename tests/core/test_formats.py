@@ -418,7 +418,7 @@ WRONG_FOLDERS = {
         {"qrels/train.tsv": tsv([*TRAIN, ("q1", "d9", 1), ("q8", "d1", 1)])},
         r"train\.tsv:5: document 'd9' is not in the collection; 2 of 5 lines.*on_unknown='drop'",
     ),
-    "grade": ({"qrels/train.tsv": tsv([*TRAIN, ("q1", "d1", "high")])}, r"train\.tsv:5: the grade 'high' is no finite number"),
+    "grade": ({"qrels/train.tsv": tsv([*TRAIN, ("q1", "d1", "high")])}, r"train\.tsv:5: the grade 'high' is no finite"),
     "grade in line 1": ({"qrels/train.tsv": "q1\td1\thigh\n"}, r"train\.tsv:1: the grade 'high' is no finite number"),
     "grade NaN": ({"qrels/train.tsv": "q1\td1\tnan\n"}, r"train\.tsv:1: the grade 'nan' is no finite number"),
     "columns": ({"qrels/train.tsv": tsv(TRAIN) + "q1\td1\n"}, r"train\.tsv:5: has 2 columns; expected 3, as the first"),
