@@ -53,7 +53,7 @@ class Source(Writer):
         pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
         pool = pool.take(_within(pool, pool.ranks[name], pairs, self.k))
         if self.column is None:
-            return replace(pool, latest=pairs.latest)
+            return pool
         ctx.scorers[name] = self
         return complete(replace(pool, latest=name), ctx)
 
