@@ -11,10 +11,10 @@ import torch
 from foils import Pairs
 from foils.core.errors import PipelineError
 from foils.core.spec import registry
+from foils.stages.families import Filter
 from foils.stages.filters import Between, PositiveAware, Ranks
-from foils.stages.stage import Filter
 from foils.train.batch import Batch, batch_of, lay_out, tensors
-from foils.train.batches import Plan, Shuffled, cut
+from foils.train.batches import Plan, Shuffled, count, cut
 from foils.train.rows import make_rows
 
 ALL = np.arange(12, dtype=np.int32)
@@ -132,6 +132,7 @@ def test_detached_scores_carry_no_gradient():
 )
 def test_every_process_gets_the_same_number_of_batches(n, size, processes):
     batches = cut(np.arange(n), size, processes)
+    assert len(batches) == count(n, size, processes)
     assert len(batches) % processes == 0
     assert all(1 <= len(batch) <= size for batch in batches)
     used = np.concatenate(batches).tolist()

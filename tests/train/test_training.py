@@ -22,7 +22,7 @@ from foils import Pairs
 from foils.adapters import exact
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import DataError, ModelError, SpecError, StoreError
-from foils.train import InBatch, InfoNCE, Own, Run, TrainOptions, TrainSpec, checkpoints, train
+from foils.train import InBatch, InfoNCE, Own, Run, TrainOptions, TrainSpec, checkpoints, reading, train
 from foils.train.checkpoints import folder_of, newest
 from foils.train.dev import make_dev, measures
 from foils.train.hf import Collator, Objective
@@ -48,7 +48,8 @@ def ndcg(data, model, split="test"):
 def finished(learnable, static_path, tmp_path_factory):
     """One plain run; tests must not change it."""
     before = weights(static_path)
-    run = train(learnable, TrainSpec(), str(static_path), out=tmp_path_factory.mktemp("runs") / "plain", options=FAST)
+    spec, out = TrainSpec(notes={"recipe": "mine: nothing"}), tmp_path_factory.mktemp("runs") / "plain"
+    run = train(learnable, spec, str(static_path), out=out, options=FAST)
     np.testing.assert_array_equal(weights(static_path), before)
     return run
 
@@ -88,6 +89,7 @@ def test_the_result_is_a_plain_model_and_a_record(finished):
     assert record["status"] == "finished"
     assert record["settings"]["recipe"]["loss"] == "InfoNCE(temperature=0.05)"
     assert record["settings"]["options"]["batch_size"] == 16
+    assert record["notes"] == {"recipe": "mine: nothing"}
     assert record["counts"]["dev"]["held_out"] + record["counts"]["train"]["queries"] == 180
     assert finished.steps == 6 * record["counts"]["updates_per_epoch"]
     assert [point["step"] for point in finished.curve] == list(range(0, finished.steps + 1, finished.steps // 6))
@@ -140,6 +142,9 @@ def test_a_folder_with_something_else_is_refused(learnable, static_path, tmp_pat
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(StoreError, match="not a training run"):
         train(learnable, TrainSpec(), str(static_path), out=tmp_path, options=FAST)
+    (tmp_path / "mined" / "negatives").mkdir(parents=True)
+    with pytest.raises(AssertionError, match="a training step"):
+        train(learnable, TrainSpec(), str(static_path), out=tmp_path / "mined", options=FAST)
     with pytest.raises(StoreError, match="no training run here"):
         Run.open(tmp_path / "nowhere")
 
@@ -358,6 +363,32 @@ def test_training_sees_what_encoding_sees(kind, which, request):
     assert given.model.prompts.get("query") != "q3 q4 ", "the model that was given is not changed"
 
 
+@pytest.mark.parametrize("given", [None, "", "d5 "])
+def test_a_prompt_called_passage_is_seen_and_can_be_replaced(static_path, given):
+    model = SentenceTransformer(str(static_path), device="cpu")
+    model.prompts["passage"] = "d1 d2 "
+    student = open_student(SentenceEncoder(model, document_prompt=given))
+    shown = student.features(["d7"], "document", None)["input_ids"].tolist()
+    prompt = "d1 d2 " if given is None else given
+    assert shown == model.preprocess([f"{prompt}d7"])["input_ids"].tolist()
+    saved = student.model.encode_document(["d7"])
+    np.testing.assert_allclose(saved, model.encode([f"{prompt}d7"]), atol=1e-6)
+
+
+@pytest.mark.parametrize("bound", [0, 30, 10_000])
+def test_remembered_tokens_are_those_of_the_texts(learnable, static_path, monkeypatch, bound):
+    monkeypatch.setattr(reading, "KEPT", bound)
+    monkeypatch.setattr(reading, "_FIRST", 4)
+    student = open_student(str(static_path))
+    reader = reading.Reader(student, learnable.queries, "query", None)
+    for rows in ([3, 1, 4], [1, 5, 9, 2], [6, 5, 3], [1]):
+        rows = np.array(rows, np.int32)
+        got = reader.features(rows)
+        expected = student.features(learnable.queries.texts(rows), "query", None)
+        assert got.keys() == expected.keys()
+        assert all(torch.equal(got[name], expected[name]) for name in got)
+
+
 def test_what_cannot_be_trained(learnable, static_path, tmp_path):
     distance = SentenceTransformer(str(static_path), device="cpu")
     distance.similarity_fn_name = "euclidean"
@@ -386,7 +417,9 @@ def test_dot_product_models_are_compared_by_dot_product(static_path):
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
 
 
-def test_the_process_is_left_as_it_was(learnable, static_path, tmp_path, capsys):
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_process_is_left_as_it_was(learnable, static_path, tmp_path, capsys, monkeypatch, terminal):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
     logging.getLogger("transformers").setLevel(logging.INFO)
     random.seed(5)
     np.random.seed(5)
@@ -399,4 +432,6 @@ def test_the_process_is_left_as_it_was(learnable, static_path, tmp_path, capsys)
     train(learnable, TrainSpec(), str(static_path), out=tmp_path / "run", options=replace(FAST, epochs=1))
     assert [random.random(), np.random.rand(), torch.rand(1).item()] == expected
     assert logging.getLogger("transformers").level == logging.INFO
-    assert capsys.readouterr().out == "", "standard output belongs to the caller"
+    written = capsys.readouterr()
+    assert written.out == "", "standard output belongs to the caller"
+    assert ("loss=" in written.err) == terminal

@@ -53,6 +53,12 @@ def cut(order: NDArray[np.int64], size: int, processes: int) -> list[NDArray[np.
     return batches + (np.array_split(rest, processes) if len(rest) >= processes else [])
 
 
+def count(rows: int, size: int, processes: int) -> int:
+    """How many batches `cut` makes of that many rows."""
+    rounds, rest = divmod(rows, size * processes)
+    return (rounds + (rest >= processes)) * processes
+
+
 class Plan:
     """The batches of the current epoch, as PyTorch's data loader wants them.
 
@@ -81,7 +87,7 @@ class Plan:
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(cut(np.arange(len(self.rows)), self.batch_size, self.processes))
+        return count(len(self.rows), self.batch_size, self.processes)
 
     def __iter__(self) -> Iterator[list[int]]:
         order = self.batches.order(self.rows, self.seed, self.epoch)

@@ -29,6 +29,7 @@ from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import DEPTH, Dev, measures
 from foils.train.losses import Loss
 from foils.train.options import TrainOptions
+from foils.train.reading import Reader
 from foils.train.student import Similarity, Student
 
 
@@ -66,9 +67,20 @@ class Objective(nn.Module):
             features: of the distinct queries and of the distinct documents.
             ids: the layout; see `foils.train.batch`.
         """
-        queries, docs = (self.model(part)["sentence_embedding"][:, : self.dim] for part in features)
-        batch = batch_of(ids, similarity(queries, docs, self.how))
+        queries, docs = self._vectors(*features)
+        batch = batch_of(ids, similarity(queries[:, : self.dim], docs[:, : self.dim], self.how))
         return self.loss(batch, self.contrast.allowed(batch)).mean()
+
+    def _vectors(self, queries: dict[str, Any], docs: dict[str, Any]) -> Sequence[Tensor]:
+        if queries.keys() != {"input_ids", "offsets"}:
+            return [self.model(part)["sentence_embedding"] for part in (queries, docs)]
+        # A static model has no padding that would be wasted, and every pass makes a gradient as large as the model.
+        both = {
+            "input_ids": torch.cat((queries["input_ids"], docs["input_ids"])),
+            "offsets": torch.cat((queries["offsets"], docs["offsets"] + len(queries["input_ids"]))),
+        }
+        vectors: Tensor = self.model(both)["sentence_embedding"]
+        return vectors[: len(queries["offsets"])], vectors[len(queries["offsets"]) :]
 
 
 def freeze_unused(student: Student) -> None:
@@ -86,22 +98,22 @@ def freeze_unused(student: Student) -> None:
 
 
 class Collator:
-    """Turns row numbers into what a step needs; text is read from the collection here and nowhere earlier."""
+    """Turns row numbers into what a step needs."""
 
     valid_label_columns: Sequence[str] = ()
 
     def __init__(self, data: Collection, student: Student, plan: Plan, options: TrainOptions) -> None:
-        self.data, self.student, self.plan = data, student, plan
-        self.negatives, self.max_length = options.negatives_per_row, options.max_length
+        self.plan, self.limit = plan, options.negatives_per_row
+        self.queries = Reader(student, data.queries, "query", options.max_length)
+        self.documents = Reader(student, data.corpus, "document", options.max_length)
 
     def __call__(self, items: Sequence[Mapping[str, int]]) -> dict[str, Any]:
         """Features of the distinct queries and documents, and the layout."""
         chosen = np.array([item["row"] for item in items], dtype=np.int64)
-        layout = lay_out(self.plan.rows, chosen, self.plan.epoch, self.negatives)
-        queries, docs = self.data.queries.texts(layout.queries), self.data.corpus.texts(layout.docs)
+        layout = lay_out(self.plan.rows, chosen, self.plan.epoch, self.limit)
         return {
-            "query": self.student.features(queries, "query", self.max_length),
-            "document": self.student.features(docs, "document", self.max_length),
+            "query": self.queries.features(layout.queries),
+            "document": self.documents.features(layout.docs),
             "ids": tensors(layout),
         }
 

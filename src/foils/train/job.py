@@ -17,6 +17,9 @@ from foils.train.options import Precision, TrainOptions
 from foils.train.rows import fingerprint, make_rows
 from foils.train.student import Student
 
+_LONG = 2000  # steps: an epoch longer than this is looked at within
+_OFTEN = 500  # steps: what a kill costs at most; a quarter of an hour of a small transformer on two cores
+
 
 @dataclass(frozen=True, eq=False)
 class TrainSpec:
@@ -92,12 +95,12 @@ class Job:
     @property
     def evaluate_every(self) -> int | None:
         """Steps between two looks at dev; None without dev."""
-        return None if self.dev is None else self.options.evaluate_every or self.updates_per_epoch
+        return None if self.dev is None else self.options.evaluate_every or min(self.updates_per_epoch, _LONG)
 
     @property
     def save_every(self) -> int:
         """Steps between two checkpoints."""
-        return self.options.save_every or self.evaluate_every or self.updates_per_epoch
+        return self.options.save_every or min(self.evaluate_every or self.updates_per_epoch, _OFTEN)
 
     def settings(self) -> dict[str, Any]:
         """What decides the resulting weights; a run is only continued with the same."""

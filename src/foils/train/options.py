@@ -15,7 +15,7 @@ Precision = Literal["auto", "float32", "bf16", "fp16"]
 ModelKind = Literal["static", "transformer"]
 
 _DEFAULTS: Mapping[ModelKind, Mapping[str, Any]] = {
-    "static": {"epochs": 6, "batch_size": 64, "learning_rate": 1e-2, "negatives_per_row": 4, "dev_docs": 50_000},
+    "static": {"epochs": 6, "batch_size": 64, "learning_rate": 1e-2, "negatives_per_row": 4, "dev_docs": 5_000},
     "transformer": {"epochs": 1, "batch_size": 32, "learning_rate": 2e-5, "negatives_per_row": 1, "dev_docs": 2_000},
 }
 _CPU_LENGTH = 128  # tokens: 64 rows with 4 negatives each, uncapped, take 19 GB with a 6-layer model
@@ -39,13 +39,14 @@ class TrainOptions:
         precision: of the forward and backward pass; ``auto`` is bf16 on a GPU that has it, else float32. The weights
             and the loss are float32 always.
         gradient_accumulation: batches per optimiser step. Each batch is contrasted by itself.
-        evaluate_every: steps between two looks at the dev queries; once an epoch by default.
-        save_every: steps between two checkpoints; where it evaluates by default.
+        evaluate_every: steps between two looks at the dev queries; by default once an epoch, and every 2,000 steps
+            where an epoch is longer. A new best is saved at once.
+        save_every: steps between two checkpoints; by default as often as it evaluates, and every 500 steps at least.
         patience: stop after this many looks at dev without improvement; None for never.
         dev_share: share of the training queries held out by a hash of their ids, where the collection has no split
             ``dev``; in [0, 1). 0 for no dev at all: the last weights are taken.
         dev_queries: dev queries looked at, at most.
-        dev_docs: documents searched for them, at most: all positives and a random rest; 50,000 static, 2,000
+        dev_docs: documents searched for them, at most: all positives and a random rest; 5,000 static, 2,000
             transformer. The absolute figures depend on it; they serve to compare checkpoints.
         report_to: logging integrations of the Hugging Face Trainer, such as ``tensorboard`` or ``wandb``.
     """

@@ -18,6 +18,7 @@ from foils.train.dev import METRIC
 FORMAT = 1
 RECORD = "run.json"
 MODEL = "model"
+NEGATIVES = "negatives"
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def read_record(out: Path) -> dict[str, Any] | None:
     """
     path = out / RECORD
     if not path.exists():
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if out.exists() and (not out.is_dir() or any(map(_strange, out.iterdir()))):
             raise StoreError(f"{out}: exists and is not a training run. Choose another folder.")
         return None
     try:
@@ -102,6 +103,11 @@ def read_record(out: Path) -> dict[str, Any] | None:
     if record.get("format") != FORMAT:
         raise StoreError(f"{path}: format {record.get('format')!r}; this version of foils reads format {FORMAT}.")
     return record
+
+
+def _strange(path: Path) -> bool:
+    # Negatives that were mined for this run lie in its folder before it begins.
+    return path.name != NEGATIVES and not path.name.startswith(".")
 
 
 def agree(out: Path, record: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -127,10 +133,9 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, value
 
 
-def start_record(out: Path, settings: Mapping[str, Any], counts: Mapping[str, Any]) -> None:
-    """Write the record of a run that begins."""
-    content = {"format": FORMAT, "status": "running", "settings": settings, "counts": counts, "versions": versions()}
-    write_json(out / RECORD, content)
+def start_record(out: Path, begun: Mapping[str, Any]) -> None:
+    """Write the record of a run that begins: settings, counts and notes; versions are added."""
+    write_json(out / RECORD, {"format": FORMAT, "status": "running", **begun, "versions": versions()})
 
 
 def finish_record(out: Path, outcome: Mapping[str, Any]) -> Run:

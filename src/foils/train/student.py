@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 Similarity = Literal["cosine", "dot"]
+_PROMPT_NAMES: dict[Kind, tuple[str, ...]] = {"query": (), "document": ("passage", "corpus")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +52,10 @@ class Student:
     def features(self, texts: Sequence[str], kind: Kind, max_length: int | None) -> dict[str, Any]:
         """What the model's forward pass takes: tokens of the texts with the prompt of that kind, on the CPU."""
         limit = {} if max_length is None else {"max_length": min(max_length, self.model.max_seq_length or max_length)}
-        features: dict[str, Any] = self.model.preprocess(list(texts), prompt=self._prompt(kind), task=kind, **limit)
+        prompt = self.model.prompts.get(kind)
+        features: dict[str, Any] = self.model.preprocess(list(texts), prompt=prompt, task=kind, **limit)
         # A model with a branch for each side reads the side from here; to all others it is an unknown key.
         return {**features, "task": kind} if any(type(part).__name__ == "Router" for part in self.model) else features
-
-    def _prompt(self, kind: Kind) -> str | None:
-        # The order in which sentence-transformers' encode_query and encode_document look.
-        names = ("query",) if kind == "query" else ("document", "passage", "corpus")
-        known: dict[str, str] = self.model.prompts
-        return next((known[name] for name in (*names, self.model.default_prompt_name) if name in known), None)
 
 
 def open_student(model: str | Path | SentenceTransformer | SentenceEncoder) -> Student:
@@ -80,9 +76,9 @@ def open_student(model: str | Path | SentenceTransformer | SentenceEncoder) -> S
     own = encoder.model if isinstance(model, str | Path) else copy.deepcopy(encoder.model)
     if not any(weights.requires_grad for weights in own.parameters()):
         raise ModelError(f"{encoder.name}: the model has no weights that can be trained.")
-    for kind in ("query", "document"):
-        prompt = encoder._prompts[kind]
-        if prompt is not None:
-            own.prompts[kind] = prompt
+    for kind, others in _PROMPT_NAMES.items():
+        # Under every name that is looked for, so that the saved model uses it by itself.
+        prompt = encoder._prompt(kind) or ""
+        own.prompts.update({kind: prompt} | {name: prompt for name in others if name in own.prompts})
     static = type(own[0]).__name__ == "StaticEmbedding"
     return Student(own, "static" if static else "transformer", SentenceEncoder(own).fingerprint("document"))
