@@ -48,8 +48,10 @@ def test_it_holds_positives_negatives_and_reasons(mined, data):
     histogram = {int(n): c for n, c in counts["kept_per_query"].items()}
     assert histogram == dict(zip(*np.unique(per_query[data.query_rows("train")], return_counts=True), strict=True))
     for step in mined.steps:
-        total = next(s["dropped"] for s in mined.manifest["steps"] if s["number"] == step.number)
-        assert total == int((pairs.dropped == step.code).sum())
+        told = next(s for s in mined.manifest["steps"] if s["number"] == step.number)
+        hit = pairs.dropped == step.code
+        assert told["dropped"] == int(hit.sum())
+        assert told["starved"] == sum(per_query[query] < 6 for query in set(pairs.query[hit].tolist()))
 
 
 def test_every_score_is_the_models_own(mined, data, models):
@@ -128,6 +130,10 @@ def test_queries_without_positives_only_if_asked(data, tmp_path):
     asked = Miner(without_positives="keep").mine(data, stage, split="train", seed=0, encoders={}, out=tmp_path / "a")
     lonely = int(data.queries.rows_of(["lonely"])[0])
     assert asked.manifest["counts"]["queries"] == len(data.query_rows("train")) + 1
+    # It shares no word with a document, so no part says anything of it; the counts do.
+    assert lonely not in asked.pairs(data).query
+    assert sum(asked.manifest["counts"]["kept_per_query"].values()) == asked.manifest["counts"]["queries"]
+    assert asked.manifest["counts"]["kept_per_query"]["0"] >= 1
     skipped = foils.mine(data, stage, out=tmp_path / "b")
     assert lonely not in skipped.pairs(data).query
 

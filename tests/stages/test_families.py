@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import foils
+from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE
+from foils.stages import Promote
 
 
 def run(text: str, ctx):
@@ -76,3 +78,15 @@ def test_a_scorer_in_one_branch_scores_the_rows_of_the_others(context):
     pairs = run("(BM25(k=2) >> CrossEncoder('judge')) + BM25(k=9) + Random(k=3) >> Top(k=5, by='judge')", ctx)
     queries, docs = ctx.data.queries.texts(pairs.query), ctx.data.corpus.texts(pairs.doc)
     assert pairs["judge"].tolist() == ctx.reranker("judge").score(queries, docs).tolist()
+
+
+def test_two_kinds_of_samplers_do_not_share_their_draws(context):
+    one, other = (run(f"BM25(k=30) >> {sampler}", context()) for sampler in ("Uniform(k=3)", "SimANS(k=3, a=0.0)"))
+    assert one.key.tolist() == other.key.tolist()
+    assert (one.dropped != other.dropped).any()
+
+
+def test_a_labeler_gives_one_of_three_labels(context, monkeypatch):
+    monkeypatch.setattr(Promote, "relabel", lambda self, view: view.label + 1)
+    with pytest.raises(PipelineError, match="labels must be 1, 0 or -1"):
+        run("BM25(k=3) >> Promote(at=0.5)", context())
