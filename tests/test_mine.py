@@ -18,6 +18,7 @@ from foils.core.errors import DataError, PipelineError, StoreError
 from foils.core.pairs import CANDIDATE, POSITIVE
 from foils.mine import Miner, part_size, wanted
 from foils.store import MANIFEST, Negatives
+from little import HashEncoder, make_beir
 
 PIPELINE = "BM25(k=30) + Dense('student', k=30) >> PositiveAware(by='student') >> SimANS(k=6, a=8, by='student')"
 
@@ -249,3 +250,27 @@ def test_a_killed_run_goes_on_and_ends_byte_identical(beir, tmp_path):
 def test_part_sizes_depend_on_the_number_of_queries_only():
     assert part_size(10) == 1024
     assert part_size(5_000_000) == 8192
+
+
+@pytest.mark.parametrize("changed", ["seed", "split", "without_positives", "collection", "encoders", "inputs"])
+def test_whatever_changes_the_result_makes_it_another_run(changed, data, models, tmp_path):
+    run = tmp_path / "run.trec"
+    run.write_text("q1\tQ0\td9\t1\t2.0\tx\n")
+    stage = foils.parse(f"Load('{run}') + Dense('student', k=3) >> Uniform(k=2)")
+    job = {"split": "train", "seed": 0, "encoders": models, "out": tmp_path / "neg"}
+    Miner().mine(data, stage, **job)
+    miner, collection = Miner(), data
+    if changed == "seed":
+        job["seed"] = 1
+    elif changed == "split":
+        job["split"] = "test"
+    elif changed == "without_positives":
+        miner = Miner(without_positives="keep")
+    elif changed == "collection":
+        collection = foils.load(make_beir(tmp_path / "little", seed=8))
+    elif changed == "encoders":
+        job["encoders"] = {"student": HashEncoder(salt=3)}
+    else:
+        run.write_text("q1\tQ0\td8\t1\t2.0\tx\n")
+    with pytest.raises(StoreError, match=rf"of another run: {changed}\b"):
+        miner.mine(collection, stage, **job)
