@@ -8,7 +8,7 @@ import pytest
 import foils
 from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE
-from foils.stages import Promote
+from foils.stages import Promote, Uniform
 
 
 def run(text: str, ctx):
@@ -90,3 +90,10 @@ def test_a_labeler_gives_one_of_three_labels(context, monkeypatch):
     monkeypatch.setattr(Promote, "relabel", lambda self, view: view.label + 1)
     with pytest.raises(PipelineError, match="labels must be 1, 0 or -1"):
         run("BM25(k=3) >> Promote(at=0.5)", context())
+
+
+def test_logits_of_minus_infinity_are_never_drawn(context, monkeypatch):
+    monkeypatch.setattr(Uniform, "logits", lambda self, view: np.where(view.doc % 3 == 0, 0.0, -np.inf))
+    pairs = run("BM25(k=30) >> Uniform(k=25)", context())
+    candidate = pairs.label == CANDIDATE
+    assert ((pairs.dropped[candidate] == 0) == (pairs.doc[candidate] % 3 == 0)).all()
