@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import foils
-from foils.core.errors import DataError, PipelineError, StoreError
+from foils.core.errors import DataError, PipelineError, SpecError, StoreError
 from foils.core.pairs import CANDIDATE, POSITIVE
 from foils.mine import Miner, part_size, wanted
 from foils.store import MANIFEST, Negatives
@@ -152,6 +152,8 @@ def test_wrong_pipelines_are_refused_before_any_work(data, models, tmp_path):
         with pytest.raises(PipelineError, match=said):
             foils.mine(data, text, encoders=models, out=tmp_path / "x")
         assert not (tmp_path / "x").exists()
+    with pytest.raises(SpecError, match="block must be at least 1"):
+        Miner(block=0)
     with pytest.raises(DataError, match="no split 'trian'"):
         foils.mine(data, "BM25(k=5)", split="trian", out=tmp_path / "x")
 
@@ -169,6 +171,13 @@ def test_tiers_and_mixes(data, models, tmp_path):
         assert 5 <= here.sum() <= 7
     assert not np.isnan(negatives["student"]).any()
     assert wanted(foils.parse(tiers)) == 7
+    for text, count in {
+        "BM25(k=9) >> Uniform(k=5) >> Distinct() >> Top(k=2)": 2,
+        "BM25(k=9) >> Distinct()": None,
+        "(BM25(k=9) >> Top(k=3)) + BM25(k=5)": None,
+        "Random(k=4) + (BM25(k=9) >> Top(k=3))": 7,
+    }.items():
+        assert wanted(foils.parse(text)) == count
 
 
 def test_what_a_filter_judges_does_not_come_back_through_another_branch(data, models, tmp_path):

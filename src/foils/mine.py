@@ -18,7 +18,7 @@ import foils
 from foils.adapters.protocols import Encoder, Reranker
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
-from foils.core.errors import DataError, PipelineError, StoreError
+from foils.core.errors import DataError, PipelineError, SpecError, StoreError
 from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs
 from foils.core.spec import full, parse
 from foils.parts import Step, part_table
@@ -38,7 +38,7 @@ class Miner:
 
     Attributes:
         cache: folder for vectors and indexes; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
-        block: queries worked on at a time, at most 1,024; memory grows with it.
+        block: queries worked on at a time, 1 to 1,024; memory grows with it.
         without_positives: ``skip`` queries that have no positive in any split, or ``keep`` them (they get candidates,
             and margins do not apply to them).
         overwrite: whether another run's result in the same folder may be replaced.
@@ -50,6 +50,10 @@ class Miner:
     without_positives: Literal["skip", "keep"] = "skip"
     overwrite: bool = False
     progress: Progress | None = None
+
+    def __post_init__(self) -> None:
+        if self.block < 1:
+            raise SpecError(f"Miner(block={self.block}): block must be at least 1.")
 
     def mine(
         self, data: Collection, pipeline: Stage, *, split: str, seed: int, encoders: Models, out: Path

@@ -59,7 +59,12 @@ def test_nested_pools_number_their_steps_in_reading_order(context):
         here = kept & (pairs.query == query)
         assert (here & (rank <= 3)).sum() <= 1
         assert (here & (rank >= 15)).sum() <= 2
-    assert {-4, -3, -2, -7} & set(pairs.dropped.tolist())
+
+
+def test_a_judging_step_in_a_later_branch_has_its_own_number(context):
+    text = "Dense('student', k=40) >> (Ranks(hi=9) >> Top(k=2)) + (PositiveAware(margin=0.3) >> Top(k=2))"
+    dropped = run(text, context()).dropped
+    assert set(dropped[dropped > 0].tolist()) == {4}
 
 
 def test_promoted_positives_start_the_later_branches(context):
