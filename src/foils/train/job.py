@@ -48,12 +48,14 @@ class Place:
     """Where the run happens.
 
     Attributes:
+        out: the run folder.
         on_cpu: there is no GPU, or it must not be used.
         precision: of the forward and backward pass, with nothing left open.
         processes: how many there are.
         rank: which one this is; 0 does all the writing.
     """
 
+    out: Path
     on_cpu: bool
     precision: Precision
     processes: int
@@ -123,7 +125,7 @@ class Job:
 
 
 def prepare(
-    data: Collection, spec: TrainSpec, student: Student, options: TrainOptions, *, out: Path, seed: int, place: Place
+    data: Collection, spec: TrainSpec, student: Student, options: TrainOptions, *, seed: int, place: Place
 ) -> Job:
     """Divide the queries, lay out the rows and plan the batches.
 
@@ -136,4 +138,4 @@ def prepare(
     stay, held, dev_split = divide(data, spec.split, settled, seed)
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed)
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
-    return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, out)
+    return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, place.out)

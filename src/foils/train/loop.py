@@ -59,7 +59,7 @@ def isolated() -> Iterator[None]:
                 logging.getLogger(name).setLevel(level)
 
 
-def placement(precision: Precision) -> Place:
+def placement(precision: Precision, out: Path) -> Place:
     """Where this process runs, as the launcher and the hardware say.
 
     Raises:
@@ -72,7 +72,7 @@ def placement(precision: Precision) -> Place:
     if precision == "auto":
         bf16 = not on_cpu and device.startswith("cuda") and torch.cuda.is_bf16_supported()
         precision = "bf16" if bf16 else "float32"
-    return Place(on_cpu, precision, int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
+    return Place(out, on_cpu, precision, int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0")))
 
 
 @contextmanager

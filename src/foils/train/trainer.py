@@ -59,8 +59,8 @@ def train(
     spec.contrast.check_columns()
     record = read_record(folder)
     with loop.isolated():
-        student, place = open_student(model), loop.placement(wanted.precision)
-        job = prepare(data, spec, student, wanted, out=folder, seed=seed, place=place)
+        student, place = open_student(model), loop.placement(wanted.precision, folder)
+        job = prepare(data, spec, student, wanted, seed=seed, place=place)
         if record is not None:
             agree(folder, record, job.settings())
             if record["status"] == "finished":
