@@ -11,8 +11,9 @@ minilm) docs="--max-docs 2000" more="--epochs 1" takes="about 25 minutes on 2 CP
 *) docs="--max-docs 2000" more= takes="long on a CPU: any sentence-transformers model can be named" ;;
 esac
 
+if [ -t 1 ]; then bold='\033[1m' plain='\033[0m'; else bold='' plain=''; fi
 run() {
-    printf '\n\033[1m$ foils %s\033[0m\n' "$*"
+    printf "\n$bold\$ foils %s$plain\n" "$*"
     foils "$@"
 }
 

@@ -29,8 +29,8 @@ def test_measures_are_those_of_ir_measures(depth):
     qrels = {f"q{i}": {f"d{d}": 1 for d in row} for i, row in enumerate(relevant)}
     run = {f"q{i}": {f"d{d}": float(-r) for r, d in enumerate(row) if d >= 0} for i, row in enumerate(found)}
     expected = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10], qrels, run)
-    assert got["ndcg@10"] == pytest.approx(expected[nDCG @ 10], abs=1e-9)
-    assert got["mrr@10"] == pytest.approx(expected[RR @ 10], abs=1e-9)
+    assert got["nDCG@10"] == pytest.approx(expected[nDCG @ 10], abs=1e-9)
+    assert got["RR@10"] == pytest.approx(expected[RR @ 10], abs=1e-9)
 
 
 def test_queries_held_out_are_not_trained_on(learnable):
@@ -63,7 +63,7 @@ def test_the_sample_is_bounded_and_has_all_positives(learnable):
 
 
 def points(*values):
-    return [{"step": 10 * i, "ndcg@10": value} for i, value in enumerate(values)]
+    return [{"step": 10 * i, "nDCG@10": value} for i, value in enumerate(values)]
 
 
 def test_best_step_is_a_trained_one_and_the_earliest_of_equals():
@@ -79,8 +79,8 @@ def test_patience_counts_looks_since_the_best():
 
 
 def test_curve_from_the_log():
-    log = [{"loss": 3.0, "step": 5}, {"eval_ndcg@10": 0.2, "eval_mrr@10": 0.1, "eval_runtime": 9.0, "step": 10}]
-    assert curve_of(log) == [{"step": 10, "ndcg@10": 0.2, "mrr@10": 0.1}]
+    log = [{"loss": 3.0, "step": 5}, {"eval_nDCG@10": 0.2, "eval_RR@10": 0.1, "eval_runtime": 9.0, "step": 10}]
+    assert curve_of(log) == [{"step": 10, "nDCG@10": 0.2, "RR@10": 0.1}]
 
 
 @pytest.fixture

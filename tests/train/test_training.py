@@ -41,7 +41,7 @@ def ndcg(data, model, split="test"):
     everything = make_dev(data, split, data.query_rows(split), TrainOptions(dev_queries=10_000, dev_docs=10_000))
     queries = encoder.encode(data.queries.texts(everything.queries), "query")
     found, _ = exact.search(queries, encoder.encode(data.corpus.texts(everything.docs), "document"), 10)
-    return measures(everything.docs[found], everything.relevant)["ndcg@10"]
+    return measures(everything.docs[found], everything.relevant)["nDCG@10"]
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def interrupt(monkeypatch, step):
 
 
 def test_it_learns_what_generalises(learnable, static_path, finished):
-    assert finished.curve[0]["ndcg@10"] < 0.1
-    assert finished.metrics["ndcg@10"] > 0.4
+    assert finished.curve[0]["nDCG@10"] < 0.1
+    assert finished.metrics["nDCG@10"] > 0.4
     assert ndcg(learnable, finished.model) > ndcg(learnable, static_path) + 0.3
 
 
@@ -93,8 +93,8 @@ def test_the_result_is_a_plain_model_and_a_record(finished):
     assert record["counts"]["dev"]["held_out"] + record["counts"]["train"]["queries"] == 180
     assert finished.steps == 6 * record["counts"]["updates_per_epoch"]
     assert [point["step"] for point in finished.curve] == list(range(0, finished.steps + 1, finished.steps // 6))
-    assert finished.best_step == max(finished.curve[1:], key=lambda point: point["ndcg@10"])["step"]
-    assert "dev ndcg@10" in repr(finished)
+    assert finished.best_step == max(finished.curve[1:], key=lambda point: point["nDCG@10"])["step"]
+    assert "dev nDCG@10" in repr(finished)
     assert "foils" in (finished.model / "README.md").read_text()
 
 
@@ -317,7 +317,7 @@ def test_own_negatives_alone_teach_too(learnable, static_path, tmp_path):
     negatives = Pairs.build(np.repeat(rows, 8), rng.integers(0, 150, 8 * len(rows)))
     spec = TrainSpec(contrast=Own(), loss=0.5 * InfoNCE() + 0.5 * InfoNCE(temperature=0.1), negatives=negatives)
     run = train(learnable, spec, str(static_path), out=tmp_path / "run", options=FAST)
-    assert run.metrics["ndcg@10"] > 0.3
+    assert run.metrics["nDCG@10"] > 0.3
 
 
 def test_own_without_negatives_moves_nothing(learnable, static_path, tmp_path):

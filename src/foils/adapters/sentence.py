@@ -78,7 +78,7 @@ class SentenceEncoder:
         """Of weights, tokenizer, modules, prompts, limit and similarity, as they are now."""
         settings = {
             "kind": kind,
-            "prompt": self._prompt(kind),
+            "prompt": self.prompt(kind),
             "prompts": [self.model.prompts, self.model.default_prompt_name],
             "max_length": str(self.max_length or self.model.max_seq_length),
             "similarity": self.model.similarity_fn_name,
@@ -86,7 +86,7 @@ class SentenceEncoder:
         }
         return fingerprint(self.model, settings)
 
-    def _prompt(self, kind: Kind) -> str | None:
+    def prompt(self, kind: Kind) -> str | None:
         """The prompt given, else the model's own; None leaves it to the library."""
         if self._prompts[kind] is not None:
             return self._prompts[kind]
@@ -103,7 +103,7 @@ class SentenceEncoder:
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         distinct = list(places)
         vectors = np.empty((len(distinct), self.dim), np.float32)
-        prompt = self._prompt(kind)
+        prompt = self.prompt(kind)
         run = self.model.encode_query if kind == "query" else self.model.encode_document
         with _inference(self.model, self.max_length):
             for batch in batches(_lengths(self.model, distinct), self.batch_tokens):

@@ -14,7 +14,7 @@ from foils.core.pairs import Pairs
 from foils.train.options import TrainOptions
 from foils.train.rows import Lists
 
-METRIC = "ndcg@10"
+METRIC = "nDCG@10"
 DEPTH = 10
 
 
@@ -112,4 +112,4 @@ def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
     ideal = np.concatenate(([0.0], np.cumsum(discounts)))[np.minimum(relevant.sizes, DEPTH)]
     gains = hits @ discounts[: top.shape[1]]
     first = np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1), 0.0)
-    return {METRIC: float(np.mean(gains / np.maximum(ideal, discounts[-1]))), "mrr@10": float(np.mean(first))}
+    return {METRIC: float(np.mean(gains / np.maximum(ideal, discounts[-1]))), "RR@10": float(np.mean(first))}

@@ -78,7 +78,7 @@ def open_student(model: str | Path | SentenceTransformer | SentenceEncoder) -> S
         raise ModelError(f"{encoder.name}: the model has no weights that can be trained.")
     for kind, others in _PROMPT_NAMES.items():
         # Under every name that is looked for, so that the saved model uses it by itself.
-        prompt = encoder._prompt(kind) or ""
+        prompt = encoder.prompt(kind) or ""
         own.prompts.update({kind: prompt} | {name: prompt for name in others if name in own.prompts})
     static = type(own[0]).__name__ == "StaticEmbedding"
     return Student(own, "static" if static else "transformer", SentenceEncoder(own).fingerprint("document"))
