@@ -6,6 +6,7 @@ Exit codes: 0 fine, 1 data or a result is refused, 2 what was asked for cannot b
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from pathlib import Path
@@ -410,6 +411,7 @@ def _main(
 
 def main() -> NoReturn:
     """Run the command line; errors raised on purpose, and those of the system, are one message and an exit code."""
+    _log_to_stderr()
     try:
         code = app(standalone_mode=False)
     except FoilsError as error:
@@ -429,6 +431,13 @@ def main() -> NoReturn:
     if code == 130:  # what typer makes of Ctrl-C
         sys.stderr.write("foils: interrupted; the same command goes on from here.\n")
     sys.exit(code or 0)
+
+
+def _log_to_stderr() -> None:
+    # A library only logs; whoever runs a command wants to read it.
+    root = logging.getLogger("foils")
+    root.setLevel(logging.INFO)
+    root.handlers = [logging.StreamHandler(sys.stderr)]
 
 
 def _fail(error: Exception, message: str, code: int) -> NoReturn:

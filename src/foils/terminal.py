@@ -42,9 +42,7 @@ class Progress:
     def __call__(self, what: str, done: int, total: int) -> None:
         """Tell that ``done`` of ``total`` units of ``what`` are done."""
         if self._live is not None:
-            if what not in self._tasks:
-                self._tasks[what] = self._live.add_task(what, total=total)
-            self._live.update(self._tasks[what], completed=done, total=total)
+            self._draw(what, done, total)
             return
         now = time.monotonic()
         began = self._began.setdefault(what, now)
@@ -52,6 +50,15 @@ class Progress:
             self._said[what] = now
             left = (now - began) * (total - done) / done
             sys.stderr.write(f"{what}: {done:,} of {total:,}, about {_duration(left)} left\n")
+
+    def _draw(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._live.start()
+            self._tasks[what] = self._live.add_task(what, total=total)
+        self._live.update(self._tasks[what], completed=done, total=total)
+        if self._live.finished:
+            # Give the terminal back: what comes next, such as training, has a bar of its own.
+            self._live.stop()
 
     def of(self, what: str) -> Callable[[int, int], None]:
         """The same for one thing only."""
@@ -69,9 +76,11 @@ def progress() -> Iterator[Progress]:
     from rich.progress import Progress as Bars
 
     columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as live:
-        shown._live = live
+    shown._live = Bars(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True)
+    try:
         yield shown
+    finally:
+        shown._live.stop()
 
 
 def _duration(seconds: float) -> str:

@@ -5,6 +5,8 @@ Importing this module imports PyTorch and sentence-transformers; `foils.train.tr
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +28,13 @@ from foils.train.batch import batch_of, lay_out, tensors
 from foils.train.batches import Plan
 from foils.train.contrast import Contrast
 from foils.train.curve import best_step, curve_of, exhausted
-from foils.train.dev import DEPTH, Dev, measures
+from foils.train.dev import DEPTH, METRIC, Dev, measures
 from foils.train.losses import Loss
 from foils.train.options import TrainOptions
 from foils.train.reading import Reader
 from foils.train.student import Similarity, Student
+
+log = logging.getLogger(__name__)
 
 
 def similarity(queries: Tensor, docs: Tensor, how: Similarity) -> Tensor:
@@ -227,6 +231,30 @@ class Bar(ProgressCallback):  # type: ignore[misc]
         shown = {name: f"{value:.3f}" for name, value in (logs or {}).items() if name == "loss" or "@" in name}
         if state.is_world_process_zero and self.training_bar is not None and shown:
             self.training_bar.set_postfix(shown)
+
+
+class Lines(TrainerCallback):  # type: ignore[misc]
+    """Where there is no terminal for a bar, a line in the log now and then: steps, time left, what dev says."""
+
+    def __init__(self, seconds: float = 15.0) -> None:
+        self.seconds = seconds
+        self._began = self._said = time.monotonic()
+        self._first: int | None = None
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Log if it is time to."""
+        now = time.monotonic()
+        if self._first is None:
+            # The first step of this process; a continued run does not begin at 0.
+            self._first, self._began, self._said = state.global_step, now, now
+        done = state.global_step - self._first
+        if state.is_world_process_zero and done and now - self._said >= self.seconds:
+            self._said = now
+            left = round((now - self._began) * (state.max_steps - state.global_step) / done)
+            curve = curve_of(state.log_history)
+            dev = f"; dev {METRIC} {curve[-1][METRIC]:.3f}" if curve else ""
+            text = "training: %s of %s steps, about %d:%02d left%s"
+            log.info(text, f"{state.global_step:,}", f"{state.max_steps:,}", left // 60, left % 60, dev)
 
 
 def wait() -> None:

@@ -26,7 +26,7 @@ from foils.core.errors import SpecError
 from foils.train import checkpoints
 from foils.train.card import model_card
 from foils.train.curve import best_step, curve_of, exhausted
-from foils.train.hf import Bar, Collator, DevEvaluator, FoilsTrainer, Objective, Schedule, freeze_unused, wait
+from foils.train.hf import Bar, Collator, DevEvaluator, FoilsTrainer, Lines, Objective, Schedule, freeze_unused, wait
 from foils.train.job import Job, Place
 from foils.train.options import Precision
 from foils.train.run import MODEL, Run, finish_record, read_record, start_record
@@ -173,6 +173,8 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments) -> FoilsTrain
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(Bar())
+    else:
+        trainer.add_callback(Lines())
     return trainer
 
 
