@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 
-from foils.core.errors import FoilsError, SpecError
+from foils.arguments import column_roles, file_name, named_models, named_systems, named_values, prompted, system
+from foils.core.errors import FoilsError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -77,26 +78,6 @@ def _split(data: Collection, wanted: str) -> str:
     return wanted
 
 
-def _named(given: list[str] | None) -> dict[str, str]:
-    models: dict[str, str] = {}
-    for text in given or []:
-        name, sign, model = text.partition("=")
-        if not sign or not name or not model:
-            raise SpecError(f"--encoder {text}: write NAME=MODEL, such as --encoder teacher=minilm.")
-        if name in models:
-            raise SpecError(f"--encoder {text}: {name!r} is {models[name]!r} already; give it once.")
-        models[name] = model
-    return models
-
-
-def _prompted(models: dict[str, str], query: str | None, document: str | None) -> dict[str, Any]:
-    if query is None and document is None:
-        return dict(models)
-    from foils.adapters.models import load_encoder
-
-    return {name: load_encoder(m, query_prompt=query, document_prompt=document) for name, m in models.items()}
-
-
 @app.command()
 def demo(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the collection.")],
@@ -141,24 +122,12 @@ def import_(
     from foils.overview import overview
     from foils.terminal import inspected
 
-    roles = _roles(columns)
+    roles = column_roles(columns)
     policy: Literal["error", "drop"] = "drop" if drop_unknown else "error"
     collection = load(source, corpus=corpus, qrels=qrels, columns=roles, on_unknown=policy)
     write_beir(collection, out)
     summary = overview(collection)
     _show(as_json, {**summary, "out": str(out)}, None if as_json else inspected(summary))
-
-
-def _roles(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    roles: dict[str, Any] = {}
-    for part in text.split(","):
-        role, sign, column = part.partition("=")
-        if not sign:
-            raise SpecError(f"--columns {text}: write ROLE=COLUMN, such as query=frage,positive=antwort.")
-        roles[role.strip()] = None if column == "" else int(column) if column.isdigit() else column
-    return roles
 
 
 @app.command()
@@ -181,7 +150,7 @@ def mine(
     from foils.terminal import mined, progress
 
     stage, collection = pipeline_of(pipeline), _load(data)
-    models = open_models(stage, _prompted(_named(encoder), query_prompt, document_prompt))
+    models = open_models(stage, prompted(named_models(encoder), query_prompt, document_prompt))
     with progress() as shown:
         policy: Literal["skip", "keep"] = "keep" if without_positives else "skip"
         miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy)
@@ -266,28 +235,17 @@ def train(
     from foils.terminal import progress, trained
     from foils.train import TrainOptions
 
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **_options(option)}
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **named_values(option)}
     options = TrainOptions.read({name: value for name, value in given.items() if value is not None})
     plan, collection = load_recipe(recipe), _load(data)
     with progress() as shown:
         ready = None if negatives is None else Negatives.open(negatives)
-        job = Job(_split(collection, split), seed, _named(encoder), Miner(progress=shown), ready)
+        job = Job(_split(collection, split), seed, named_models(encoder), Miner(progress=shown), ready)
         result = follow(plan, collection, model, out=out, job=job, options=options)
+    if os.environ.get("RANK", "0") != "0":
+        return  # of several processes one speaks
     record = {"out": str(out), "model": str(result.run.model), **result.run.record}
     _show(as_json, record, None if as_json else trained(result))
-
-
-def _options(given: list[str] | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for text in given or []:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise SpecError(f"--set {text}: write NAME=VALUE, such as --set patience=3.")
-        try:
-            options[name] = json.loads(value)
-        except ValueError:
-            options[name] = value
-    return options
 
 
 @app.command()
@@ -310,7 +268,9 @@ def evaluate(
     from foils.terminal import progress
 
     collection = _load(data)
-    systems = {name: _system(text, query_prompt, document_prompt) for name, text in _systems(model, baseline).items()}
+    systems = {
+        name: system(text, query_prompt, document_prompt) for name, text in named_systems(model, baseline).items()
+    }
     against = None if baseline is None else next(iter(systems))
     with progress() as shown:
         settings = Settings(own=own, seed=seed, progress=shown)  # type: ignore[arg-type]
@@ -321,36 +281,9 @@ def evaluate(
     if per_query is not None:
         per_query.mkdir(parents=True, exist_ok=True)
         for name, scores in table.scores.items():
-            scores.write(per_query / f"{_file(name)}.tsv")
-            scores.write_run(per_query / f"{_file(name)}.trec")
+            scores.write(per_query / f"{file_name(name)}.tsv")
+            scores.write_run(per_query / f"{file_name(name)}.trec")
     _show(as_json, table.to_dict(), table)  # type: ignore[arg-type]
-
-
-def _file(name: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
-
-
-def _systems(models: list[str], baseline: str | None) -> dict[str, str]:
-    """Name -> model; the baseline first, and not twice if it is also among the models."""
-    named: dict[str, str] = {}
-    for text in [*([] if baseline is None else [baseline]), *models]:
-        name, sign, rest = text.partition("=")
-        if not sign or Path(text).exists():
-            name, rest = Path(text).name if Path(text).exists() else text, text
-            if name == "model" and Path(text).is_dir():
-                name = Path(text).resolve().parent.name
-        if named.get(name, rest) != rest:
-            raise SpecError(f"two models are called {name!r}; name one of them: --model NAME={rest}")
-        named[name] = rest
-    return named
-
-
-def _system(text: str, query_prompt: str | None, document_prompt: str | None) -> Any:
-    if (query_prompt is None and document_prompt is None) or text == "bm25" or Path(text).is_file():
-        return text
-    from foils.adapters.models import load_encoder
-
-    return load_encoder(text, query_prompt=query_prompt, document_prompt=document_prompt)
 
 
 @app.command()
