@@ -196,7 +196,7 @@ class Collection:
         if split not in self._parts:
             have = ", ".join(repr(name) for name in self.splits) or "none"
             guess = did_you_mean(split, self.splits)
-            raise DataError(f"no split {split!r} in {self.name!r}; there is: {have}.{guess}", file=self.path)
+            raise DataError(f"no split {split!r} in {self.name!r}; there is: {have}.{guess}")
         return self._parts[split]
 
     def _once(self, kind: str, split: str, make: Callable[[], Pairs]) -> Pairs:
