@@ -251,4 +251,5 @@ def _missing(kind: str, role: str, aliases: Sequence[str], names: Sequence[str],
     have = ", ".join(map(repr, names)) or "none"
     message = f"no column for the {role!r} of the {what} (known names: {', '.join(aliases)}). It has: {have}."
     guess = f"Did you mean {near!r}? Then pass" if near else "Name it with"
-    return DataError(message, file=file, remedy=f"{guess} columns={{{role!r}: {near or '…'!r}}}.")
+    named = f"columns={{{role!r}: {near or '…'!r}}} (foils import --columns {role}={near or '…'})"
+    return DataError(message, file=file, remedy=f"{guess} {named}.")

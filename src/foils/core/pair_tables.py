@@ -157,7 +157,8 @@ class PairReader:
         self.writer.counts["unknown_qrels"] += len(unknown)
         if unknown and self.on_unknown == "error":
             message = f"document {unknown[0].id!r} is not in the corpus."
-            remedy = "Pass the corpus= that the ids belong to, or on_unknown='drop' to leave such pairs out."
+            leave = "on_unknown='drop' (foils import --drop-unknown)"
+            remedy = f"Pass the corpus= that the ids belong to, or leave such pairs out: {leave}."
             raise DataError(message, file=block.file, line=block.lines[unknown[0].row], remedy=remedy)
 
 

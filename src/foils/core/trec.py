@@ -152,7 +152,8 @@ class Unknown:
             line, what = self._first
             message = f"{what} is not in the collection; {self.count:,} of {self.total:,} lines have an unknown id."
             remedy = "Use the corpus and queries that the file was made for"
-            remedy += ", or pass on_unknown='drop' to leave these lines out." if self.policy == "error" else "."
+            leave = ", or leave these lines out: on_unknown='drop' (foils import --drop-unknown)."
+            remedy += leave if self.policy == "error" else "."
             raise DataError(message, file=self.file, line=line, remedy=remedy)
 
 
