@@ -7,7 +7,7 @@ out=${2:-quickstart}
 
 case $model in
 static) docs= more= takes="about 3 minutes on 2 CPU cores" ;;
-minilm) docs="--max-docs 2000" more="--epochs 1" takes="about 25 minutes on 2 CPU cores; minutes on a GPU" ;;
+minilm) docs="--max-docs 2000" more="--epochs 1" takes="about 20 minutes on 2 CPU cores; far less on a GPU" ;;
 *) docs="--max-docs 2000" more= takes="long on a CPU: any sentence-transformers model can be named" ;;
 esac
 
