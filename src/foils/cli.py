@@ -95,12 +95,12 @@ def demo(
 
 
 @app.command()
-def inspect(data: Data, as_json: Json = False) -> None:
+def inspect(data: Data, seed: Seed = 0, as_json: Json = False) -> None:
     """Show what a collection holds: sizes, splits, duplicates, leaks, examples."""
     from foils.overview import overview
     from foils.terminal import inspected
 
-    summary = overview(_load(data))
+    summary = overview(_load(data), seed=seed)
     _show(as_json, summary, None if as_json else inspected(summary))
 
 
