@@ -10,7 +10,6 @@ import typer
 
 from foils.cli import app
 from foils.core import spec
-from foils.core.spec import registry
 from foils.recipe import shipped
 from foils.stages import Sampler
 
@@ -35,11 +34,7 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
-def test_every_stage_and_recipe_is_mentioned():
-    pipelines = (ROOT / "docs" / "pipelines.md").read_text()
-    for name, cls in registry("stage").items():
-        if cls.__module__.startswith("foils."):
-            assert f"`{name}`" in pipelines, name
+def test_every_recipe_is_mentioned():
     readme = "".join(page.read_text() for page in PAGES)
     for name in shipped():
         assert name in readme, name

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from foils.adapters.exact import ExactIndex, pair_scores
 from foils.adapters.lexical import BM25Index
 from foils.adapters.protocols import Encoder, Index, Kind, Reranker
-from foils.adapters.vectors import vectors
+from foils.adapters.vectors import vectors as stored_vectors
 from foils.core.collection import Collection
 from foils.core.errors import PipelineError
 
@@ -99,28 +99,35 @@ class Context:
         tell = self.progress
         return lambda done, total: tell(what, done, total)
 
-    def _vectors(self, name: str, kind: Kind) -> NDArray[np.float32]:
+    def to(self, rows: NDArray[np.int32]) -> Context:
+        """The same surroundings for other queries (int32, ascending), such as those of a judged split."""
+        if np.array_equal(rows, self.rows):
+            return self
+        return self.once(("to", rows.tobytes()), lambda: replace(self, rows=rows, block=rows, scorers={}))
+
+    def vectors(self, name: str, kind: Kind) -> NDArray[np.float32]:
+        """Vectors under an encoder: of all documents, or of the queries ``rows`` in their order; float32 (n, dim)."""
         texts = self.data.queries if kind == "query" else self.data.corpus
         rows = self.rows if kind == "query" else None
         report = self._report(f"encoding {'queries' if kind == 'query' else 'documents'} with {name}")
         folder = self.cache / "vectors"
         return self.once(
-            ("vectors", name, kind),
-            lambda: vectors(self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report),
+            ("vectors", name, kind, b"" if rows is None else rows.tobytes()),
+            lambda: stored_vectors(self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report),
         )
 
     def query_vectors(self, name: str, query: NDArray[np.int32]) -> NDArray[np.float32]:
         """Vectors of some of the queries, float32 (len(query), dim)."""
-        return self._vectors(name, "query")[np.searchsorted(self.rows, query)]
+        return self.vectors(name, "query")[np.searchsorted(self.rows, query)]
 
     def index(self, name: str) -> Index:
         """An exact index over the documents' vectors of that encoder."""
-        return self.once(("index", name), lambda: ExactIndex(self._vectors(name, "document")))
+        return self.once(("index", name), lambda: ExactIndex(self.vectors(name, "document")))
 
     def similarity(self, name: str, query: NDArray[np.int32], doc: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score of each (query, doc) under a bi-encoder, float32 (n,)."""
-        documents = self._vectors(name, "document")
-        queries = self._vectors(name, "query")
+        documents = self.vectors(name, "document")
+        queries = self.vectors(name, "query")
         return pair_scores(queries, documents, np.searchsorted(self.rows, query), doc)
 
     def bm25(self, k1: float, b: float, language: str | None) -> BM25Index:

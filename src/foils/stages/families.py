@@ -233,10 +233,14 @@ class Sampler(Reader):
         """Unnormalised log-probabilities (n,), or the values to rank by if the sampler is not noisy."""
         raise NotImplementedError
 
+    def weigh(self, view: Pairs, ctx: Context) -> NDArray[np.float64]:
+        """As ``logits``, for the few that need vectors or texts and therefore work on collections only."""
+        return np.asarray(self.logits(view), np.float64)
+
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Mark the candidates that are not among the k with minus this step."""
         rows, view = self._living(pairs)
-        logits = np.asarray(self.logits(view), np.float64)
+        logits = self.weigh(view, ctx)
         candidates = view.label == CANDIDATE
         bad = candidates & ~(np.isfinite(logits) | np.isneginf(logits))
         if bad.any():

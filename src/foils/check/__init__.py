@@ -1,0 +1,1 @@
+"""Lint a file of negatives of any tool against its collection."""

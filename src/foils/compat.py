@@ -1,0 +1,1 @@
+"""Functions that stand in for those of other tools."""
