@@ -261,7 +261,7 @@ def test_part_sizes_depend_on_the_number_of_queries_only():
     assert part_size(5_000_000) == 8192
 
 
-@pytest.mark.parametrize("changed", ["seed", "split", "without_positives", "collection", "encoders", "inputs"])
+@pytest.mark.parametrize("changed", ["seed", "split", "without_positives", "leaks", "collection", "encoders", "inputs"])
 def test_whatever_changes_the_result_makes_it_another_run(changed, data, models, tmp_path):
     run = tmp_path / "run.trec"
     run.write_text("q1\tQ0\td9\t1\t2.0\tx\n")
@@ -275,6 +275,8 @@ def test_whatever_changes_the_result_makes_it_another_run(changed, data, models,
         job["split"] = "test"
     elif changed == "without_positives":
         miner = Miner(without_positives="keep")
+    elif changed == "leaks":
+        miner = Miner(leaks="keep")
     elif changed == "collection":
         collection = foils.load(make_beir(tmp_path / "little", seed=8))
     elif changed == "encoders":

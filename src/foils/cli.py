@@ -140,6 +140,9 @@ def mine(
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     without_positives: Annotated[bool, typer.Option(help="Mine for queries without any positive, too.")] = False,
+    leaks: Annotated[
+        Literal["skip", "keep"], typer.Option(help="Queries that are also in dev or test: mine for them, or not.")
+    ] = "skip",
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -153,7 +156,7 @@ def mine(
     models = open_models(stage, prompted(named_models(encoder), query_prompt, document_prompt))
     with progress() as shown:
         policy: Literal["skip", "keep"] = "keep" if without_positives else "skip"
-        miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy)
+        miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy, leaks=leaks)
         found = miner.mine(collection, stage, split=_split(collection, split), seed=seed, encoders=models, out=out)
     _show(as_json, {"out": str(out), **found.manifest}, None if as_json else mined(found.manifest, str(out)))
 

@@ -34,13 +34,15 @@ Models = Mapping[str, Encoder | Reranker]
 
 @dataclass(frozen=True)
 class Miner:
-    """Where and how to mine; what comes out does not depend on it, except for ``without_positives``.
+    """Where and how to mine; what comes out does not depend on it, except for ``without_positives`` and ``leaks``.
 
     Attributes:
         cache: folder for vectors and indexes; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
         block: queries worked on at a time, 1 to 1,024; memory grows with it.
         without_positives: ``skip`` queries that have no positive in any split, or ``keep`` them (they get candidates,
             and margins do not apply to them).
+        leaks: ``skip`` queries whose normalised text also is a query of a held-out split (`Collection.held_out`), or
+            ``keep`` them. Nothing else of other splits is read.
         overwrite: whether another run's result in the same folder may be replaced.
         progress: called with (what, done, total).
     """
@@ -48,6 +50,7 @@ class Miner:
     cache: Path | None = None
     block: int = 1024
     without_positives: Literal["skip", "keep"] = "skip"
+    leaks: Literal["skip", "keep"] = "skip"
     overwrite: bool = False
     progress: Progress | None = None
 
@@ -59,20 +62,23 @@ class Miner:
         self, data: Collection, pipeline: Stage, *, split: str, seed: int, encoders: Models, out: Path
     ) -> Negatives:
         """See `mine`."""
-        rows = self._rows(data, split)
+        leaked = _leaked(data, split) if self.leaks == "skip" else np.zeros(0, np.int32)
+        rows = self._rows(data, split, leaked)
         cache = cache_root(self.cache)
         ctx = Context(data, split, seed, rows, rows[:0], encoders, cache, self.progress)
         columns = pipeline.check_columns(Columns(), ctx)
         if not columns.candidates:
             raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
-        job = _job(ctx, pipeline, self.without_positives)
+        job = _job(ctx, pipeline, without_positives=self.without_positives, leaks=self.leaks)
         with alone(out, lambda: self._tell("waiting for another process", 0, 1)):
             finished = _finished(out, job, overwrite=self.overwrite)
             if finished is not None:
                 return finished
             staging = Staging(out, job, overwrite=self.overwrite)
             self._fill(staging, pipeline, ctx)
-            return staging.publish(_summary(staging, steps_of(pipeline), columns, len(rows), wanted(pipeline)))
+            summary = _summary(staging, steps_of(pipeline), columns, len(rows), wanted(pipeline))
+            summary["counts"]["skipped_leaks"] = len(leaked)
+            return staging.publish(summary)
 
     def _fill(self, staging: Staging, pipeline: Stage, ctx: Context) -> None:
         """Write the parts that are not there yet."""
@@ -95,12 +101,19 @@ class Miner:
         for at in range(0, len(part), self.block):
             yield part[at : at + self.block]
 
-    def _rows(self, data: Collection, split: str) -> NDArray[np.int32]:
-        rows = data.query_rows(split)
+    def _rows(self, data: Collection, split: str, leaked: NDArray[np.int32]) -> NDArray[np.int32]:
+        rows = np.setdiff1d(data.query_rows(split), leaked)
         if self.without_positives == "keep":
             judged = [data.query_rows(name) for name in data.splits]
             lonely = np.setdiff1d(np.arange(len(data.queries), dtype=np.int32), np.concatenate([*judged, rows]))
-            rows = np.union1d(rows, lonely).astype(np.int32)
+            rows = np.union1d(rows, lonely)
+        rows = rows.astype(np.int32)
+        if not len(rows) and len(leaked):
+            raise DataError(
+                f"all {len(leaked):,} queries of split {split!r} of {data.name!r} are queries of a held-out split "
+                f"({', '.join(data.held_out(split))}), too.",
+                remedy="Train on other queries, or pass --leaks keep (Python: Miner(leaks='keep')).",
+            )
         if not len(rows):
             raise DataError(
                 f"split {split!r} of {data.name!r} has no query with a positive.", remedy="Check its qrels."
@@ -172,7 +185,13 @@ def _joined(blocks: list[Pairs]) -> Pairs:
     )
 
 
-def _job(ctx: Context, pipeline: Stage, without_positives: str) -> dict[str, Any]:
+def _leaked(data: Collection, split: str) -> NDArray[np.int32]:
+    """Queries of the split that are asked in a held-out split, too; equal texts are one query."""
+    asked = [data.leaks(split, other) for other in data.held_out(split)]
+    return np.unique(np.concatenate([np.zeros(0, np.int32), *asked]))
+
+
+def _job(ctx: Context, pipeline: Stage, **policies: str) -> dict[str, Any]:
     """Everything that determines the result, as JSON."""
     return {
         "foils": foils.__version__,
@@ -180,7 +199,7 @@ def _job(ctx: Context, pipeline: Stage, without_positives: str) -> dict[str, Any
         "pipeline_full": full(pipeline),
         "split": ctx.split,
         "seed": ctx.seed,
-        "without_positives": without_positives,
+        **policies,
         "collection": {"name": ctx.data.name, "fingerprint": ctx.data.fingerprint},
         "encoders": {name: ctx.identity(name) for name in pipeline.encoders()},
         "inputs": pipeline.inputs(ctx),

@@ -111,6 +111,9 @@ def mined(manifest: Mapping[str, Any], where: str) -> RenderableType:
     short = _short(manifest)
     if short:
         lines.append(Text(short, style="yellow"))
+    if counts.get("skipped_leaks"):
+        text = f"{counts['skipped_leaks']:,} queries were left out: they are in a held-out split, too (--leaks keep)."
+        lines.append(Text(text, style="yellow"))
     if counts["promoted"]:
         lines.append(Text(f"{counts['promoted']:,} candidates became positives."))
     return Group(*lines, Text(f"in {where}"))

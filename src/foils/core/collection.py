@@ -24,7 +24,7 @@ from foils.core.pairs import Pairs
 from foils.core.text import did_you_mean
 from foils.core.texts import Texts, mapped
 
-__all__ = ["FORMAT", "HEADER", "Collection", "Texts", "strongest"]
+__all__ = ["FORMAT", "HEADER", "Collection", "Texts", "family", "strongest"]
 
 FORMAT = 1
 HEADER = "collection.json"
@@ -35,6 +35,16 @@ class _Part(NamedTuple):
 
     base: str
     rows: NDArray[np.int32] | None
+
+
+def family(split: str) -> str:
+    """What a split is for: ``train_sparse`` and ``train`` are views of the same queries, ``validation`` is ``dev``.
+
+    >>> family("train_sparse"), family("Valid.2024")
+    ('train', 'dev')
+    """
+    first = split.replace("-", "_").replace(".", "_").split("_")[0].casefold()
+    return "dev" if first in ("val", "valid", "validation") else first
 
 
 def strongest(query: NDArray[Any], doc: NDArray[Any], grade: NDArray[Any]) -> NDArray[np.int64]:
@@ -134,6 +144,15 @@ class Collection:
     def leaks(self, a: str, b: str) -> NDArray[np.int32]:
         """Queries with a positive in both splits, int32: the same normalised text in train and test is a leak."""
         return np.intersect1d(self.query_rows(a), self.query_rows(b))
+
+    def held_out(self, split: str) -> tuple[str, ...]:
+        """The splits whose queries must stay unseen when ``split`` is worked on: all but its own family and training's.
+
+        Raises:
+            DataError: there is no such split.
+        """
+        self._part(split)
+        return tuple(other for other in self.splits if family(other) not in ("train", family(split)))
 
     def closed(self, pairs: Pairs) -> Pairs:
         """Add to graded pairs all documents whose normalised text is that of a document in them, with its grade.

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
-from foils.core.collection import FORMAT, HEADER, Collection, strongest
+from foils.core.collection import FORMAT, HEADER, Collection, family, strongest
 from foils.core.errors import DataError
 from foils.core.text import FirstSeen
 from foils.core.texts import mapped
@@ -176,16 +176,10 @@ def _write(path: Path, splits: dict[str, Triple]) -> dict[str, list[int]]:
     return bounds
 
 
-def _family(split: str) -> str:
-    """``train_sparse`` and ``train`` are views of the same queries: no leak between them."""
-    family = split.replace("-", "_").replace(".", "_").split("_")[0].casefold()
-    return "dev" if family in ("val", "valid", "validation") else family
-
-
 def _leaks(data: Collection) -> list[dict[str, Any]]:
     leaks = []
     for a, b in itertools.combinations(data.splits, 2):
-        if _family(a) != _family(b) and len(rows := data.leaks(a, b)):
+        if family(a) != family(b) and len(rows := data.leaks(a, b)):
             examples = data.queries.id_list(rows[:EXAMPLES])
             leaks.append({"splits": [a, b], "queries": len(rows), "examples": examples})
     return leaks
