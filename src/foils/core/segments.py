@@ -32,6 +32,25 @@ def starts_of(query: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.concatenate(([0], changes, [len(query)])).astype(np.int64)
 
 
+def expand(first: NDArray[np.integer], sizes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The members of several runs, one after the other: run i is ``first[i], first[i] + 1, ...``, ``sizes[i]`` long.
+
+    Args:
+        first: where each run begins, shape (runs,).
+        sizes: how long it is, shape (runs,).
+
+    Returns:
+        int64 (members,) each: which run, and the member.
+
+    >>> [part.tolist() for part in expand(np.array([5, 0]), np.array([2, 3]))]
+    [[0, 0, 1, 1, 1], [5, 6, 0, 1, 2]]
+    """
+    sizes = np.asarray(sizes, np.int64)
+    run = np.repeat(np.arange(len(sizes)), sizes)
+    within = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return run, np.asarray(first, np.int64)[run] + within
+
+
 def spread(per_query: NDArray[np.generic], starts: NDArray[np.int64]) -> NDArray[np.generic]:
     """Repeat one value per query for each of its rows, shape (queries,) -> (n,)."""
     return np.repeat(per_query, np.diff(starts))
