@@ -22,13 +22,16 @@ def named_models(given: list[str] | None) -> dict[str, str]:
     return models
 
 
-def prompted(models: dict[str, str], query: str | None, document: str | None) -> dict[str, Any]:
+def prompted(models: dict[str, str], query: str | None, document: str | None, precision: Any) -> dict[str, Any]:
     """Load the models with prompts; leave them as names if there are none."""
     if query is None and document is None:
         return dict(models)
     from foils.adapters.models import load_encoder
 
-    return {name: load_encoder(m, query_prompt=query, document_prompt=document) for name, m in models.items()}
+    return {
+        name: load_encoder(model, query_prompt=query, document_prompt=document, precision=precision)
+        for name, model in models.items()
+    }
 
 
 def column_roles(text: str | None) -> dict[str, Any] | None:

@@ -44,6 +44,10 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace another ru
 QueryPrompt = Annotated[str | None, typer.Option(help="Put before queries; the model's own by default.")]
 DocumentPrompt = Annotated[str | None, typer.Option(help="Put before documents; the model's own by default.")]
 
+Precision = Annotated[
+    str, typer.Option(help="Of models that mine: auto (bfloat16 where it is fast), float32 or bfloat16.")
+]
+
 
 def _show(as_json: bool, value: Any, shown: RenderableType | None) -> None:
     if as_json:
@@ -139,6 +143,7 @@ def mine(
     encoder: Encoders = None,
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
+    precision: Precision = "auto",
     without_positives: Annotated[bool, typer.Option(help="Mine for queries without any positive, too.")] = False,
     leaks: Annotated[
         Literal["skip", "keep"], typer.Option(help="Queries that are also in dev or test: mine for them, or not.")
@@ -153,7 +158,8 @@ def mine(
     from foils.terminal import mined, progress
 
     stage, collection = pipeline_of(pipeline), _load(data)
-    models = open_models(stage, prompted(named_models(encoder), query_prompt, document_prompt))
+    named = prompted(named_models(encoder), query_prompt, document_prompt, precision)
+    models = open_models(stage, named, precision=precision)  # type: ignore[arg-type]
     with progress() as shown:
         policy: Literal["skip", "keep"] = "keep" if without_positives else "skip"
         miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy, leaks=leaks)
@@ -221,6 +227,7 @@ def train(
     split: Annotated[str, typer.Option(help="Whose queries to train on.")] = "train",
     negatives: Annotated[Path | None, typer.Option(help="Mined already; the recipe mines otherwise.")] = None,
     encoder: Encoders = None,
+    precision: Precision = "auto",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -243,7 +250,8 @@ def train(
     plan, collection = load_recipe(recipe), _load(data)
     with progress() as shown:
         ready = None if negatives is None else Negatives.open(negatives)
-        job = Job(_split(collection, split), seed, named_models(encoder), Miner(progress=shown), ready)
+        made = {"encoders": named_models(encoder), "precision": precision}
+        job = Job(_split(collection, split), seed, miner=Miner(progress=shown), negatives=ready, **made)  # type: ignore[arg-type]
         result = follow(plan, collection, model, out=out, job=job, options=options)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes one speaks

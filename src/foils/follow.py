@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foils.adapters.models import load_encoder, load_reranker
+from foils.adapters.precision import Precision
 from foils.adapters.protocols import Encoder, Reranker
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
@@ -42,13 +43,16 @@ def pipeline_of(text: str) -> Stage:
     return stage
 
 
-def open_models(pipeline: Stage, given: Mapping[str, Any], default: Any = None) -> dict[str, Encoder | Reranker]:
+def open_models(
+    pipeline: Stage, given: Mapping[str, Any], default: Any = None, precision: Precision = "auto"
+) -> dict[str, Encoder | Reranker]:
     """Load the models that a pipeline names: cross-encoders for `CrossEncoder`, bi-encoders for the rest.
 
     Args:
         pipeline: the stages.
         given: name in the pipeline -> what `load_encoder` or `load_reranker` takes.
         default: for bi-encoders that are not given, such as the student; None for none.
+        precision: of bi-encoders that are loaded by name here.
 
     Raises:
         SpecError: a model is given that the pipeline does not name.
@@ -65,7 +69,7 @@ def open_models(pipeline: Stage, given: Mapping[str, Any], default: Any = None) 
             if name in given:
                 models[name] = load_reranker(given[name])
         elif name in given or default is not None:
-            models[name] = load_encoder(given.get(name, default))
+            models[name] = load_encoder(given.get(name, default), precision=precision)
     return models
 
 
@@ -79,6 +83,7 @@ class Job:
         encoders: models by the names that the pipeline uses.
         miner: cache, progress and the like.
         negatives: use these instead of mining.
+        precision: of the bi-encoders that mine, where they are loaded by name.
     """
 
     split: str = "train"
@@ -86,6 +91,7 @@ class Job:
     encoders: Mapping[str, Any] = field(default_factory=dict)
     miner: Miner = field(default_factory=Miner)
     negatives: Negatives | None = None
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def follow(
     folder = Path(out)
     mined = None
     if recipe.mine is not None and job.negatives is None:
-        models = open_models(recipe.mine, job.encoders, default=model)
+        models = open_models(recipe.mine, job.encoders, default=model, precision=job.precision)
         place = folder / "negatives"
         mined = job.miner.mine(data, recipe.mine, split=job.split, seed=job.seed, encoders=models, out=place)
     negatives = mined or job.negatives

@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
+from foils.adapters import precision
 from foils.adapters.encoding import batches
+from foils.adapters.models import load_encoder
 from foils.adapters.sentence import CrossEncoderScorer, SentenceEncoder
 from foils.core.errors import ModelError
 
@@ -233,3 +235,32 @@ def test_batches_hold_every_row_once_within_the_budget():
     assert padded < 1.05 * lengths.sum()
     assert [batch.tolist() for batch in batches(np.array([5000]), 1000)] == [[0]]
     assert list(batches(np.zeros(0, np.int64), 10)) == []
+
+
+def test_lower_precision_changes_little_and_is_another_fingerprint(folder):
+    sentence_transformers.SentenceTransformer(str(folder), device="cpu").save(str(folder / "saved"))
+    wide, narrow = (load_encoder(folder / "saved", precision=p) for p in ("float32", "bfloat16"))
+    a, b = wide.encode(TEXTS, "document"), narrow.encode(TEXTS, "document")
+    assert b.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(b, axis=1), 1, atol=1e-6)  # pooled and normalised in float32
+    assert 0 < np.abs(a - b).max() < 0.02
+    assert narrow.fingerprint("document") != wide.fingerprint("document")
+    assert wide.fingerprint("document") == load_encoder(folder / "saved").fingerprint("document")
+
+
+def test_auto_lowers_where_the_processor_can(folder, monkeypatch):
+    sentence_transformers.SentenceTransformer(str(folder), device="cpu").save(str(folder / "saved"))
+    for can, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(precision, "native_bfloat16", lambda device, can=can: can)
+        model = load_encoder(folder / "saved", precision="auto").model
+        assert {p.dtype for p in model.parameters()} == {dtype}
+        assert precision.lowered(static(), "auto", "static").device.type == "cpu"  # no transformer: left alone
+
+
+def test_precision_that_cannot_be_had_is_refused(folder):
+    with pytest.raises(ModelError, match=r"precision='half'; choose one of: auto, float32, bfloat16"):
+        precision.lowered(static(), "half", "static")
+    with pytest.raises(ModelError, match=r"static has no transformer .* precision='float32'"):
+        precision.lowered(static(), "bfloat16", "static")
+    with pytest.raises(ModelError, match="for models loaded by name"):
+        load_encoder(transformer(folder), precision="bfloat16")

@@ -8,6 +8,7 @@ from typing import Any
 
 from foils.adapters.callables import CallableEncoder
 from foils.adapters.loading import load
+from foils.adapters.precision import Precision, lowered
 from foils.adapters.precomputed import Precomputed
 from foils.adapters.protocols import Encoder, Reranker
 from foils.adapters.sentence import CrossEncoderScorer, SentenceEncoder
@@ -48,7 +49,12 @@ def resolve(name: str | Path) -> str:
 
 
 def load_encoder(
-    model: Any, *, query_prompt: str | None = None, document_prompt: str | None = None, max_length: int | None = None
+    model: Any,
+    *,
+    query_prompt: str | None = None,
+    document_prompt: str | None = None,
+    max_length: int | None = None,
+    precision: Precision | None = None,
 ) -> Encoder:
     """A bi-encoder from whatever names or is one.
 
@@ -58,10 +64,12 @@ def load_encoder(
         query_prompt: put before queries; the model's own prompt by default, "" for none.
         document_prompt: put before documents; likewise.
         max_length: tokens after which texts are cut; the model's own limit by default.
+        precision: of a model loaded by name: ``float32``, ``bfloat16``, or ``auto`` for bfloat16 where it is fast (see
+            `lowered`); as it was saved by default. A loaded model keeps the one it has.
 
     Raises:
-        ModelError: no such model, no hub to get it from, or no bi-encoder; prompts or limit where there is no use
-            for them.
+        ModelError: no such model, no hub to get it from, or no bi-encoder; prompts, limit or precision where there is
+            no use for them.
         MissingExtra: a package is not installed.
     """
     options: dict[str, Any] = {
@@ -70,7 +78,12 @@ def load_encoder(
         "max_length": max_length,
     }
     if isinstance(model, str | Path) and not str(model).startswith(_VECTORS):
-        return SentenceEncoder(load_model(model), name=str(model), **options)
+        loaded = load_model(model)
+        if precision is not None:
+            loaded = lowered(loaded, precision, str(model))
+        return SentenceEncoder(loaded, name=str(model), **options)
+    if precision == "bfloat16":
+        raise ModelError("precision='bfloat16' is for models loaded by name. Omit it, or convert the model before.")
     if hasattr(model, "encode_query") and hasattr(model, "similarity_fn_name"):
         return SentenceEncoder(model, **options)
     given = [f"{name}={value!r}" for name, value in options.items() if value is not None]
