@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 import typer
 
 from foils.arguments import column_roles, file_name, named_models, named_systems, named_values, prompted, system
-from foils.core.errors import FoilsError
+from foils.core.errors import FoilsError, SpecError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -136,10 +136,19 @@ def import_(
 
 @app.command()
 def mine(
-    data: Data,
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Stages, or the name or file of a recipe.")],
+    data: Annotated[
+        str, typer.Argument(metavar="[DATA]", help="As for inspect; with --candidates, theirs if it is left out.")
+    ],
     out: Out,
-    split: Annotated[str, typer.Option(help="Whose qrels are the known positives.")] = "train",
+    pipeline: Annotated[
+        str | None, typer.Argument(metavar="PIPELINE", help="Stages, or the name or file of a recipe.")
+    ] = None,
+    candidates: Annotated[
+        Path | None, typer.Option(help="Negatives mined before: choose among their candidates, search for none.")
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Whose qrels are the known positives; train, or that of the candidates.")
+    ] = None,
     encoder: Encoders = None,
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
@@ -153,11 +162,21 @@ def mine(
     as_json: Json = False,
 ) -> None:
     """Find and choose negatives; an interrupted run goes on with the same command."""
-    from foils.follow import open_models, pipeline_of
+    from foils.follow import open_models, pipeline_of, reselecting
     from foils.mine import Miner
     from foils.terminal import mined, progress
 
-    stage, collection = pipeline_of(pipeline), _load(data)
+    source, text = (data, pipeline) if pipeline is not None else (None, data)
+    stage = pipeline_of(text)
+    if candidates is not None:
+        stage = reselecting(stage, candidates)
+        negatives, collection = _open(candidates, source)
+        split = split or negatives.manifest["split"]
+    elif source is None:
+        raise SpecError("foils mine takes DATA and PIPELINE; DATA may be left out with --candidates only.")
+    else:
+        collection = _load(source)
+    split = split or "train"
     named = prompted(named_models(encoder), query_prompt, document_prompt, precision)
     models = open_models(stage, named, precision=precision)  # type: ignore[arg-type]
     with progress() as shown:

@@ -16,6 +16,7 @@ from foils.core.spec import parse, registry
 from foils.mine import Miner
 from foils.recipe import Recipe, load_recipe, shipped, source
 from foils.stages.scorers import CrossEncoder
+from foils.stages.sources import Load
 from foils.stages.stage import Stage
 from foils.store import Negatives
 
@@ -41,6 +42,25 @@ def pipeline_of(text: str) -> Stage:
         source(text)
     stage: Stage = parse(text)
     return stage
+
+
+def reselecting(pipeline: Stage, candidates: str | Path) -> Stage:
+    """A pipeline that chooses among all candidates of a folder of negatives, with their saved scores.
+
+    Args:
+        pipeline: filters, samplers, scorers and labelers; no source at its beginning.
+        candidates: folder that was mined before.
+
+    Raises:
+        SpecError: the pipeline begins with a source.
+    """
+    first = next(pipeline.steps())
+    if first.family == "source":
+        raise SpecError(
+            f"--candidates: the pipeline begins with {first!r}, which searches again. Leave its sources out, such as "
+            f"PositiveAware() >> Top(k=4); or do without --candidates."
+        )
+    return Load(str(candidates), which="all") >> pipeline
 
 
 def open_models(

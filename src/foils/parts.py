@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from foils.core import segments
 from foils.core.collection import Collection
 from foils.core.pairs import Pairs
+from foils.core.texts import Texts
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ def part_table(pairs: Pairs, known: Pairs, data: Collection, steps: list[Step]) 
         steps: the stages, for the reasons.
     """
     columns: dict[str, pa.Array] = {
-        "query": _ids(data.queries.id_list, pairs.query),
-        "doc": _ids(data.corpus.id_list, pairs.doc),
+        "query": _ids(data.queries, pairs.query),
+        "doc": _ids(data.corpus, pairs.doc),
         "label": pa.array(pairs.label),
         "source": _sources(pairs, known.find(pairs) >= 0),
         "dropped": _reasons(pairs.dropped, steps),
@@ -56,9 +57,9 @@ def part_table(pairs: Pairs, known: Pairs, data: Collection, steps: list[Step]) 
     return pa.table(columns)
 
 
-def _ids(lookup: Any, rows: NDArray[np.int32]) -> pa.DictionaryArray:
-    distinct, codes = np.unique(rows, return_inverse=True)
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(lookup(distinct), pa.string()))
+def _ids(texts: Texts, rows: NDArray[np.int32]) -> pa.DictionaryArray:
+    distinct, codes = segments.distinct(rows)
+    return pa.DictionaryArray.from_arrays(pa.array(codes), texts.id_array(distinct))
 
 
 def _sources(pairs: Pairs, known: NDArray[np.bool_]) -> pa.DictionaryArray:
@@ -67,14 +68,14 @@ def _sources(pairs: Pairs, known: NDArray[np.bool_]) -> pa.DictionaryArray:
     bits = known.astype(np.int64)
     for place, name in enumerate(names[1:], start=1):
         bits |= (pairs.ranks[name] > 0).astype(np.int64) << place
-    distinct, codes = np.unique(bits, return_inverse=True)
+    distinct, codes = segments.distinct(bits)
     words = ["+".join(name for place, name in enumerate(names) if value >> place & 1) for value in distinct]
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(words, pa.string()))
+    return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(words, pa.string()))
 
 
 def _reasons(dropped: NDArray[np.int16], steps: list[Step]) -> pa.DictionaryArray:
-    numbers, codes = np.unique(np.abs(dropped), return_inverse=True)
+    numbers, codes = segments.distinct(np.abs(dropped))
     words = ["" if number == 0 else steps[number - 1].reason for number in numbers.tolist()]
     alive = int(0 in numbers)
-    indices = pa.array((codes - alive).astype(np.int32), mask=dropped == 0)
+    indices = pa.array(codes - np.int32(alive), mask=dropped == 0)
     return pa.DictionaryArray.from_arrays(indices, pa.array(words[alive:], pa.string()))

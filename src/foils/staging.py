@@ -21,7 +21,9 @@ from foils.store import FORMAT, MANIFEST, Negatives
 if sys.platform != "win32":
     import fcntl
 
-_ZSTD = {"compression": "zstd", "compression_level": 3}
+_CODED = ["query", "doc", "source", "dropped"]
+# Scores and ranks hardly repeat: dictionaries of them would cost time and space.
+_LAYOUT = {"compression": "zstd", "compression_level": 1, "use_dictionary": _CODED}
 
 
 def differences(job: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -144,7 +146,7 @@ class Staging:
     def write(self, number: int, table: pa.Table) -> None:
         """Write a part; it appears complete or not at all."""
         with _storing(self.out), replacing(self._part(number)) as partial:
-            pq.write_table(table, partial, **_ZSTD)
+            pq.write_table(table, partial, **_LAYOUT)
 
     def tables(self, columns: list[str]) -> Iterator[pa.Table]:
         """The finished parts in order."""

@@ -42,3 +42,30 @@ def test_ranks_and_topk_agree_with_a_sort(drawn, k):
         assert rank[order].tolist() == list(range(1, len(here) + 1))
         eligible = sorted((i for i in here if mask[i]), key=lambda i: (-values[i], tie[i]))
         assert sorted(np.flatnonzero(chosen & (query == q)).tolist()) == sorted(eligible[:k])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_short_and_long_queries_and_ties_agree_with_sorting_by_all_keys(seed, dtype):
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(0, 9 if seed % 2 else 60, 40)
+    sizes[3] = 400 if seed > 1 else 5  # one long query: padding all others would waste room
+    query = np.repeat(np.arange(40, dtype=np.int32), sizes)
+    starts = segments.starts_of(query)
+    values = rng.choice([-np.inf, 0.0, 1.0, 2.5, *rng.standard_normal(30)], len(query)).astype(dtype)
+    doc = rng.permutation(len(query)).astype(np.int32)
+    order = np.lexsort((doc, -values, query))
+    expected = np.empty(len(query), np.int64)
+    expected[order] = np.arange(len(query)) - np.repeat(starts[:-1], np.diff(starts)) + 1
+    assert segments.ranks(values, starts, doc).tolist() == expected.tolist()
+    for k in (1, 3, 100):
+        mask = segments.topk_mask(values, starts, k, doc)
+        assert mask.tolist() == ((expected <= k) & (values > -np.inf)).tolist()
+
+
+@pytest.mark.parametrize("top", [5, 10**6])
+def test_distinct_is_numpys_unique(top):
+    numbers = np.random.default_rng(0).integers(0, top, 50)
+    for a, b in zip(segments.distinct(numbers), np.unique(numbers, return_inverse=True), strict=True):
+        assert a.tolist() == b.tolist()
+    assert [len(part) for part in segments.distinct(np.zeros(0, np.int32))] == [0, 0]

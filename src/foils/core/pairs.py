@@ -201,10 +201,12 @@ class Pairs:
         """Row of each (query, doc) of ``other`` in here, -1 where absent, int64 (len(other),)."""
         if not len(self):
             return np.full(len(other), -1, np.int64)
-        order = np.argsort(self.key, kind="stable")
-        at = np.searchsorted(self.key[order], other.key)
-        rows = order[np.minimum(at, len(order) - 1)]
-        return np.where(self.key[rows] == other.key, rows, -1)
+        ordered = self.key
+        order = None if np.all(ordered[1:] > ordered[:-1]) else np.argsort(ordered, kind="stable")
+        if order is not None:
+            ordered = ordered[order]
+        at = np.minimum(np.searchsorted(ordered, other.key), len(ordered) - 1)
+        return np.where(ordered[at] == other.key, at if order is None else order[at], -1)
 
 
 def union(parts: Sequence[Pairs]) -> Pairs:
@@ -218,7 +220,13 @@ def union(parts: Sequence[Pairs]) -> Pairs:
         ValueError: no parts.
     """
     key = np.concatenate([part.key for part in parts])
-    distinct, inverse = np.unique(key, return_inverse=True)
+    order = np.argsort(key, kind="stable")
+    key = key[order]
+    first = np.ones(len(key), bool)
+    np.not_equal(key[1:], key[:-1], out=first[1:])
+    inverse = np.empty(len(key), np.int64)
+    inverse[order] = np.cumsum(first) - 1
+    distinct = key[first]
     n = len(distinct)
     slots = np.split(inverse, np.cumsum([len(part) for part in parts])[:-1])
     label = np.full(n, SET_ASIDE, np.int8)

@@ -6,7 +6,8 @@ queries at once; nothing loops over queries.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,6 +107,26 @@ def ranks(
     Returns:
         int32, shape (n,).
     """
+    matrix = _matrix(values, starts)
+    if matrix is None:
+        return _ranks_by_sorting(values, starts, tie)
+    np.negative(matrix, out=matrix)
+    order = np.argsort(matrix, axis=1)
+    ascending = np.take_along_axis(matrix, order, axis=1)
+    # Padding stands behind all that is finite; what ties is sorted again by both keys.
+    tied = (ascending[:, 1:] == ascending[:, :-1]).any(axis=1) & (ascending[:, :1] != np.inf).any(axis=1)
+    place = np.empty(matrix.shape, np.int32)
+    np.put_along_axis(place, order, np.arange(1, matrix.shape[1] + 1, dtype=np.int32)[None, :], axis=1)
+    out: NDArray[np.int32] = place[_inside(starts)]
+    _again(
+        out, tied, starts, lambda rows, own: _ranks_by_sorting(values[rows], own, None if tie is None else tie[rows])
+    )
+    return out
+
+
+def _ranks_by_sorting(
+    values: NDArray[np.floating], starts: NDArray[np.int64], tie: NDArray[np.integer] | None
+) -> NDArray[np.int32]:
     query = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     keys = (-values, query) if tie is None else (tie, -values, query)
     order = np.lexsort(keys)
@@ -125,4 +146,65 @@ def topk_mask(
         k: rows to take per query.
         tie: see `ranks`.
     """
-    return (ranks(values, starts, tie) <= k) & (values > -np.inf)
+    matrix = _matrix(values, starts)
+    if matrix is None:
+        return (_ranks_by_sorting(values, starts, tie) <= k) & (values > -np.inf)
+    mask: NDArray[np.bool_] = values > -np.inf
+    if matrix.shape[1] > k:
+        matrix.partition(matrix.shape[1] - k, axis=1)
+        mask &= values >= np.repeat(matrix[:, -k], np.diff(starts))
+        crowded = count(mask, starts) > k
+        by = np.arange(len(values)) if tie is None else tie
+        _again(mask, crowded, starts, lambda rows, own: _ranks_by_sorting(values[rows], own, by[rows]) <= k)
+        mask &= values > -np.inf
+    return mask
+
+
+def _inside(starts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which cells of a matrix with one line per query hold rows."""
+    sizes = np.diff(starts)
+    inside: NDArray[np.bool_] = np.arange(sizes.max()) < sizes[:, None]
+    return inside
+
+
+def _matrix(values: NDArray[np.floating], starts: NDArray[np.int64]) -> NDArray[np.floating] | None:
+    """A copy with one line per query, padded with ``-inf``; None where padding would be most of it.
+
+    Sorting or partitioning short lines is many times faster than sorting all rows by query and value.
+    """
+    sizes = np.diff(starts)
+    if not len(values) or len(sizes) * int(sizes.max()) > 8 * len(values):
+        return None
+    matrix = np.full((len(sizes), int(sizes.max())), -np.inf, values.dtype)
+    matrix[_inside(starts)] = values
+    return matrix
+
+
+def _again(
+    out: NDArray[Any],
+    queries: NDArray[np.bool_],
+    starts: NDArray[np.int64],
+    make: Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[Any]],
+) -> None:
+    """Replace what was found for some queries, by ``make(rows, starts)`` of their rows alone."""
+    if queries.any():
+        rows = np.flatnonzero(spread(queries, starts))
+        out[rows] = make(rows, np.concatenate(([0], np.cumsum(np.diff(starts)[queries]))))
+
+
+def distinct(numbers: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """The distinct numbers, ascending, and the place of each number among them; ``np.unique``, mostly without sorting.
+
+    Args:
+        numbers: at least 0, such as rows, shape (n,).
+
+    >>> [part.tolist() for part in distinct(np.array([7, 3, 7], np.int32))]
+    [[3, 7], [1, 0, 1]]
+    """
+    if not len(numbers) or int(numbers.max()) > 64 * len(numbers):
+        found, places = np.unique(numbers, return_inverse=True)
+        return found.astype(np.int64), places.astype(np.int32)
+    seen = np.zeros(int(numbers.max()) + 1, bool)
+    seen[numbers] = True
+    place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    return np.flatnonzero(seen), place[numbers]

@@ -108,6 +108,17 @@ class Texts:
         """The external ids of rows; see `texts` for the arguments."""
         return self._strings("id", rows)
 
+    def id_array(self, rows: NDArray[np.integer]) -> pa.StringArray:
+        """The external ids of ascending rows as an Arrow array, without a Python string for each."""
+        wanted = self._checked(rows)
+        cuts = np.searchsorted(wanted, self._offsets)
+        pieces = [
+            chunk.take(pa.array(wanted[lo:hi] - offset)).cast(pa.string())
+            for chunk, offset, lo, hi in zip(self.ids.chunks, self._offsets, cuts, cuts[1:], strict=False)
+            if hi > lo
+        ]
+        return pa.concat_arrays(pieces) if pieces else pa.array([], pa.string())
+
     def rows_of(self, ids: Iterable[str]) -> NDArray[np.int32]:
         """Row of each external id, -1 where it is unknown, int32 (len(ids),). Ids of merged texts resolve too.
 

@@ -85,8 +85,10 @@ def _found(
 def _within(pool: Pairs, rank: NDArray[np.int32], before: Pairs, k: int) -> NDArray[np.bool_]:
     """Rows to keep: all that were there before, all positives, and the k best-ranked others of each query."""
     new = (rank > 0) & (pool.label == CANDIDATE)
-    position = segments.ranks(np.where(new, -rank.astype(np.float64), -np.inf), pool.starts, pool.doc)
-    keep: NDArray[np.bool_] = ~new | (position <= k) | (before.find(pool) >= 0)
+    best = segments.topk_mask(np.where(new, -rank.astype(np.float64), -np.inf), pool.starts, k, pool.doc)
+    keep: NDArray[np.bool_] = ~new | best
+    if not keep.all():
+        keep |= before.find(pool) >= 0
     return keep
 
 

@@ -209,7 +209,8 @@ class Load(Stage):
         origins = columns.shared({name: made.get(name, f"{name} in {self.path}") for name in saved.scores}, self)
         if columns.latest is not None and columns.latest != saved.latest:
             return Columns(names, None, (columns.latest, saved.latest or "load"), True, origins)
-        return Columns(names, saved.latest, (), True, origins)
+        mixed = () if saved.latest is not None else tuple(saved.scores)
+        return Columns(names, saved.latest, mixed, True, origins)
 
     def _origins(self, ctx: Context) -> dict[str, str]:
         """What made the columns of a folder that was mined from this very collection."""
