@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import inspect
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from foils.core.errors import SpecError
@@ -45,3 +46,39 @@ def describe(cls: type[Declared]) -> dict[str, Any]:
     ]
     family = getattr(cls, "family", cls.role)
     return {"name": cls.__name__, "family": family, "doc": inspect.getdoc(cls) or "", "fields": fields}
+
+
+def page(family: str, classes: Iterable[type[Declared]]) -> str:
+    """A Markdown page about the stages of one family, from their docstrings and the comments at their fields.
+
+    Args:
+        family: ``source``, ``scorer``, ``labeler``, ``filter`` or ``sampler``.
+        classes: declared classes; those of other families are left out.
+    """
+    found = [describe(cls) for cls in classes if getattr(cls, "family", None) == family]
+    links = " · ".join(f"[{stage['name']}](#{stage['name'].lower()})" for stage in found)
+    head = (
+        f"# {family.capitalize()}s\n\nMade from the docstrings by `scripts/pages.py`; do not edit.\n\n{links}\n"
+    )
+    return head + "".join(_section(stage) for stage in found)
+
+
+def _section(stage: dict[str, Any]) -> str:
+    required = [field["name"] for field in stage["fields"] if field["required"]]
+    optional = [f"{f['name']}={f['default']!r}" for f in stage["fields"] if not f["required"]]
+    call = f"{stage['name']}({', '.join([*(f'{name}=…' for name in required), *optional])})"
+    rows = "".join(f"| `{f['name']}` | {_type(f)} | {_cell(f['help'])} |\n" for f in stage["fields"])
+    table = f"\n| field | what it takes | |\n|---|---|---|\n{rows}" if rows else ""
+    return f"\n## {stage['name']}\n\n    {call}\n\n{_markdown(stage['doc'])}\n{table}"
+
+
+def _type(field: dict[str, Any]) -> str:
+    return str(field["type"] if field["required"] else f"{field['type']}; default `{field['default']!r}`")
+
+
+def _cell(text: str) -> str:
+    return _markdown(text).replace("|", "&#124;")
+
+
+def _markdown(text: str) -> str:
+    return text.replace("``", "`")

@@ -151,12 +151,25 @@ def follow(
     job = job or Job()
     folder = Path(out)
     mined = None
+    guides, for_mining = _guides(recipe, job, model)
     if recipe.mine is not None and job.negatives is None:
-        models = open_models(recipe.mine, job.encoders, default=model, precision=job.precision)
+        models = open_models(recipe.mine, for_mining, default=model, precision=job.precision)
         place = folder / "negatives"
         mined = job.miner.mine(data, recipe.mine, split=job.split, seed=job.seed, encoders=models, out=place)
     negatives = mined or job.negatives
     kept = None if negatives is None else negatives.kept(data)
     notes = {"recipe": recipe.text(), "negatives": None if negatives is None else negatives.pipeline}
-    spec = TrainSpec(recipe.contrast, recipe.loss, recipe.batches, kept, job.split, notes)
+    spec = TrainSpec(recipe.contrast, recipe.loss, recipe.batches, kept, job.split, notes, guides)
     return Trained(train(data, spec, model, out=folder, seed=job.seed, options=options), mined)
+
+
+def _guides(recipe: Recipe, job: Job, model: Any) -> tuple[dict[str, Encoder], dict[str, Any]]:
+    """The models that the contrast's filters read (by default the student at its start), and those left for mining."""
+    wanted = recipe.contrast.reads()
+    mining = () if recipe.mine is None else recipe.mine.encoders()
+    for name in job.encoders:
+        if name not in (*wanted, *mining):
+            used = ", ".join(map(repr, (*wanted, *mining))) or "none"
+            raise SpecError(f"--encoder {name}=…: recipe {recipe.name!r} names no model {name!r}; it names: {used}.")
+    found = {name: load_encoder(job.encoders.get(name, model), precision=job.precision) for name in wanted}
+    return found, {name: given for name, given in job.encoders.items() if name in mining}

@@ -14,7 +14,7 @@ from foils.core.spec import full, parse
 from foils.train.batch import Batch
 from foils.train.contrast import InBatch, Own
 from foils.train.hf import similarity
-from foils.train.losses import InfoNCE
+from foils.train.losses import InfoNCE, MultiLabelMargin, RankNet
 
 
 def make_batch(scores, targets, own=None, label=None):
@@ -163,3 +163,56 @@ def test_bounds():
         float("inf") * InfoNCE()
     with pytest.raises(TypeError):
         True * InfoNCE()
+
+
+STAR_POSITIVES, STAR_HARD = [[3.0, 1.0], [0.0, 2.0]], [[2.0, 0.0], [1.0, 1.5]]
+
+
+@pytest.mark.parametrize(
+    ("hard", "masked", "expected"),
+    [(False, False, 0.126928), (True, False, 0.233841), (True, True, 0.217956)],
+    ids=["in-batch", "pooled", "a hard negative is a positive of another query"],
+)
+def test_ranknet_golden_a3(hard, masked, expected):
+    rows = [p + h if hard else p for p, h in zip(STAR_POSITIVES, STAR_HARD, strict=True)]
+    scores = torch.tensor(rows, dtype=torch.float64)
+    label = torch.eye(2, scores.shape[1], dtype=torch.int8)
+    if masked:
+        label[1, 2] = 1
+    batch = make_batch(scores, [0, 1], label=label)
+    assert RankNet()(batch, InBatch().allowed(batch)).mean().item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_ranknet_of_one_row_is_its_own_pair():
+    scores = torch.tensor([[2.0, 0.5]], dtype=torch.float64, requires_grad=True)
+    batch = make_batch(scores, [0])
+    loss = RankNet()(batch, InBatch().allowed(batch))
+    assert loss.item() == pytest.approx(math.log1p(math.exp(-1.5)))
+    assert RankNet()(batch, torch.zeros(1, 2, dtype=torch.bool)).item() == 0  # no negatives, no loss, no NaN
+    large = make_batch(torch.tensor([[0.0, 1e4]]), [0])
+    assert RankNet()(large, InBatch().allowed(large)).item() == pytest.approx(1e4)
+
+
+def test_multi_label_margin_equals_pytorch():
+    generator = torch.Generator().manual_seed(3)
+    scores = torch.randn(4, 6, generator=generator, dtype=torch.float64).requires_grad_()
+    label = torch.tensor([[1, 0, 1, 0, 0, 0], [0, 1, 0, 0, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 0, 0]])
+    batch = make_batch(scores, [0, 1, 2, 3], label=label)
+    ours = MultiLabelMargin()(batch, InBatch().allowed(batch)).mean()
+    targets = torch.full((4, 6), -1)
+    for row, known in enumerate(label):
+        places = known.nonzero().squeeze(1)
+        targets[row, : len(places)] = places
+    theirs = torch.nn.MultiLabelMarginLoss()(scores, targets)
+    assert ours.item() == pytest.approx(theirs.item(), abs=1e-12)
+    gradients = [torch.autograd.grad(loss, scores, retain_graph=True)[0] for loss in (ours, theirs)]
+    torch.testing.assert_close(*gradients)
+    apart = make_batch(torch.tensor([[3.0, 1.9]]), [0])
+    assert MultiLabelMargin()(apart, InBatch().allowed(apart)).item() == 0  # every positive leads by 1 or more
+
+
+@pytest.mark.parametrize("text", ["RankNet(temperature=0.05)", "MultiLabelMargin(margin=0.1)", "RankNet()"])
+def test_pairwise_text_form(text):
+    assert repr(parse(text, "loss")) == text
+    with pytest.raises(SpecError, match="above 0"):
+        parse(text.split("(")[0] + ("(temperature=0)" if "Rank" in text else "(margin=-1)"), "loss")

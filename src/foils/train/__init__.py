@@ -3,7 +3,7 @@
 from foils.train.batches import Batches, Shuffled
 from foils.train.contrast import Contrast, InBatch, Own
 from foils.train.job import TrainSpec
-from foils.train.losses import InfoNCE, Loss
+from foils.train.losses import InfoNCE, Loss, MultiLabelMargin, RankNet
 from foils.train.options import TrainOptions
 from foils.train.run import Run
 from foils.train.trainer import train
@@ -14,7 +14,9 @@ __all__ = [
     "InBatch",
     "InfoNCE",
     "Loss",
+    "MultiLabelMargin",
     "Own",
+    "RankNet",
     "Run",
     "Shuffled",
     "TrainOptions",

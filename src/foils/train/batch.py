@@ -136,18 +136,19 @@ def tensors(layout: Layout) -> dict[str, Any]:
     return {name: torch.from_numpy(np.ascontiguousarray(column)) for name, column in columns.items()}
 
 
-def batch_of(ids: Mapping[str, Tensor], student: Tensor) -> Batch:
+def batch_of(ids: Mapping[str, Any], student: Tensor) -> Batch:
     """A view of a step.
 
     Args:
-        ids: what `tensors` made, on any device.
+        ids: what `tensors` made, on any device; under ``guides`` the similarities (U, M) of frozen models by name.
         student: similarity of the *distinct* queries with the documents, (U, M).
     """
+    said = {STUDENT: student, **ids.get("guides", {})}
     return Batch(
         query=ids["queries"].long()[ids["at"]],
         doc=ids["docs"].long(),
         target=ids["target"],
         label=ids["label"],
         own=ids["own"],
-        scores={STUDENT: student.index_select(0, ids["at"])},
+        scores={name: similarity.index_select(0, ids["at"]) for name, similarity in said.items()},
     )

@@ -35,6 +35,10 @@ class Contrast(Declared):
         """
         return self.members(batch) & (batch.label != POSITIVE)
 
+    def reads(self) -> tuple[str, ...]:
+        """The score columns that its filters read, besides the student's: names of guides."""
+        return ()
+
     def check_columns(self, names: tuple[str, ...] = (STUDENT,)) -> None:
         """Refuse filters that read a score which a training batch does not have.
 
@@ -124,6 +128,10 @@ class Union(Contrast):
             members = members | part.members(batch)
         return members
 
+    def reads(self) -> tuple[str, ...]:
+        """Those of the parts."""
+        return tuple(dict.fromkeys(name for part in self.contrasts for name in part.reads()))
+
     def check_columns(self, names: tuple[str, ...] = (STUDENT,)) -> None:
         """Check each part."""
         for part in self.contrasts:
@@ -154,10 +162,17 @@ class Restricted(Contrast):
         kept: Tensor = self.keeps.keep(batch.detached())
         return self.contrast.members(batch) & kept
 
+    def reads(self) -> tuple[str, ...]:
+        """Those before, and the filter's."""
+        read = (*self.contrast.reads(), *self.keeps.reads())
+        return tuple(dict.fromkeys(name for name in read if name not in (STUDENT, "score")))
+
     def check_columns(self, names: tuple[str, ...] = (STUDENT,)) -> None:
         """Check what comes before, then the filter; ``score`` is the student's."""
         self.contrast.check_columns(names)
         for by in self.keeps.reads():
             if by not in (*names, "score"):
                 have = ", ".join(map(repr, names))
-                raise PipelineError(f"{self.keeps!r}: a training batch has no score {by!r}; it has: {have}.")
+                raise PipelineError(
+                    f"{self.keeps!r}: a training batch has no score {by!r}; it has: {have}. Pass --encoder {by}=MODEL."
+                )

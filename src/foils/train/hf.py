@@ -29,8 +29,8 @@ from foils.train.batches import Plan
 from foils.train.contrast import Contrast
 from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import DEPTH, METRIC, Dev, measures
+from foils.train.job import Job
 from foils.train.losses import Loss
-from foils.train.options import TrainOptions
 from foils.train.reading import Reader
 from foils.train.student import Similarity, Student
 
@@ -64,7 +64,7 @@ class Objective(nn.Module):
         self.how, self.dim = student.similarity, student.model.truncate_dim
         self.contrast, self.loss = contrast, loss
 
-    def forward(self, features: Sequence[dict[str, Any]], ids: Mapping[str, Tensor]) -> Tensor:
+    def forward(self, features: Sequence[dict[str, Any]], ids: Mapping[str, Any]) -> Tensor:
         """The mean loss of a batch.
 
         Args:
@@ -106,19 +106,20 @@ class Collator:
 
     valid_label_columns: Sequence[str] = ()
 
-    def __init__(self, data: Collection, student: Student, plan: Plan, options: TrainOptions) -> None:
-        self.plan, self.limit = plan, options.negatives_per_row
-        self.queries = Reader(student, data.queries, "query", options.max_length)
-        self.documents = Reader(student, data.corpus, "document", options.max_length)
+    def __init__(self, job: Job) -> None:
+        self.plan, self.limit, self.guides = job.plan, job.options.negatives_per_row, job.guides
+        self.queries = Reader(job.student, job.data.queries, "query", job.options.max_length)
+        self.documents = Reader(job.student, job.data.corpus, "document", job.options.max_length)
 
     def __call__(self, items: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        """Features of the distinct queries and documents, and the layout."""
+        """Features of the distinct queries and documents, the layout, and what the guides say of it."""
         chosen = np.array([item["row"] for item in items], dtype=np.int64)
         layout = lay_out(self.plan.rows, chosen, self.plan.epoch, self.limit)
+        said = {name: torch.from_numpy(guide.score(layout.queries, layout.docs)) for name, guide in self.guides.items()}
         return {
             "query": self.queries.features(layout.queries),
             "document": self.documents.features(layout.docs),
-            "ids": tensors(layout),
+            "ids": {**tensors(layout), "guides": said},
         }
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from foils.adapters.protocols import Encoder
+from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.pairs import Pairs
 from foils.train.batches import Batches, Plan, Shuffled
 from foils.train.contrast import Contrast, InBatch
 from foils.train.dev import Dev, divide, make_dev
+from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
 from foils.train.options import Precision, TrainOptions
 from foils.train.rows import fingerprint, make_rows
@@ -33,6 +37,7 @@ class TrainSpec:
         split: whose queries are trained on.
         notes: for the record only, such as the recipe's text and the folder of the negatives. A continued run need not
             agree with them; what decides the weights is recorded and compared by content.
+        guides: models whose scores the contrast's filters read, by the names that they read; see `foils.train.guides`.
     """
 
     contrast: Contrast = field(default_factory=InBatch)
@@ -41,6 +46,7 @@ class TrainSpec:
     negatives: Pairs | None = None
     split: str = "train"
     notes: dict[str, Any] = field(default_factory=dict)
+    guides: Mapping[str, Encoder] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Job:
         dev: what checkpoints are measured on, or None.
         options: with nothing left open.
         out: the run folder.
+        guides: the vectors of the guides.
     """
 
     data: Collection
@@ -83,6 +90,7 @@ class Job:
     dev: Dev | None
     options: TrainOptions
     out: Path
+    guides: Mapping[str, Guide] = field(default_factory=dict)
 
     @property
     def updates_per_epoch(self) -> int:
@@ -112,6 +120,7 @@ class Job:
             "data": self.data.fingerprint,
             "split": spec.split,
             "negatives": fingerprint(spec.negatives),
+            **({"guides": _identities(spec.guides)} if spec.guides else {}),
             "model": self.student.fingerprint,
             "seed": self.plan.seed,
             "processes": self.plan.processes,
@@ -138,4 +147,9 @@ def prepare(
     stay, held, dev_split = divide(data, spec.split, settled, seed)
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed)
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
-    return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, place.out)
+    seen = guides(spec.guides, data, rows.queries, cache_root() / "vectors")
+    return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, place.out, seen)
+
+
+def _identities(models: Mapping[str, Encoder]) -> dict[str, list[str]]:
+    return {name: [model.fingerprint("query"), model.fingerprint("document")] for name, model in models.items()}

@@ -164,7 +164,7 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments) -> FoilsTrain
         train_dataset=Dataset.from_dict({"row": np.arange(len(job.plan.rows))}),
         loss=Objective(student, job.spec.contrast, job.spec.loss),
         evaluator=None if job.dev is None else DevEvaluator(job.data, student.encoder(options.max_length), job.dev),
-        data_collator=Collator(job.data, student, job.plan, options),
+        data_collator=Collator(job),
     )
     trainer.plan = job.plan
     trainer.add_callback(

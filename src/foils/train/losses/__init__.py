@@ -2,5 +2,6 @@
 
 from foils.train.losses.infonce import InfoNCE
 from foils.train.losses.loss import Loss
+from foils.train.losses.pairwise import MultiLabelMargin, RankNet
 
-__all__ = ["InfoNCE", "Loss"]
+__all__ = ["InfoNCE", "Loss", "MultiLabelMargin", "RankNet"]

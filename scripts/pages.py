@@ -1,0 +1,44 @@
+"""Write docs/stages/*.md and docs/recipes.md from docstrings and recipes: python scripts/pages.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from foils.catalogue import page
+from foils.core.spec import registry
+from foils.recipe import Recipe, load_recipe, shipped
+
+FAMILIES = ("source", "scorer", "labeler", "filter", "sampler")
+DOCS = Path(__file__).parent.parent / "docs"
+_RECIPES = """# Recipes
+
+Made from `src/foils/recipes/*.yaml` by `scripts/pages.py`; do not edit.
+
+`foils recipes` lists them, `foils recipes NAME > mine.yaml` copies one to change, `foils mine DATA NAME` only mines,
+`foils train DATA --recipe NAME --model MODEL -o RUN` follows it whole. A recipe names its models: `student` is the one
+that is trained; others are given as `--encoder NAME=MODEL` and are the student as long as they are not.
+
+"""
+
+
+def pages() -> dict[Path, str]:
+    """The text of each page; what plugins declare is not ours to describe."""
+    ours = [cls for cls in registry("stage").values() if cls.__module__.startswith("foils.")]
+    made = {DOCS / "stages" / f"{family}s.md": page(family, ours) for family in FAMILIES}
+    recipes = [load_recipe(name) for name in shipped()]
+    links = " · ".join(f"[{recipe.name}](#{recipe.name})" for recipe in recipes)
+    made[DOCS / "recipes.md"] = _RECIPES + links + "\n" + "".join(map(_section, recipes))
+    return made
+
+
+def _section(recipe: Recipe) -> str:
+    parts = {"mine": recipe.mine, "contrast": recipe.contrast, "loss": recipe.loss, "batches": recipe.batches}
+    code = "".join(f"    {name + ':':<10}{value!r}\n" for name, value in parts.items() if value is not None)
+    needs = f" Needs: {', '.join(f'`{name}`' for name in recipe.needs)}." if recipe.needs else ""
+    return f"\n## {recipe.name}\n\n{recipe.title}. {recipe.cite}.\n\n{code}\n{recipe.notes}{needs}\n"
+
+
+if __name__ == "__main__":
+    for path, text in pages().items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
