@@ -57,9 +57,7 @@ def page(family: str, classes: Iterable[type[Declared]]) -> str:
     """
     found = [describe(cls) for cls in classes if getattr(cls, "family", None) == family]
     links = " · ".join(f"[{stage['name']}](#{stage['name'].lower()})" for stage in found)
-    head = (
-        f"# {family.capitalize()}s\n\nMade from the docstrings by `scripts/pages.py`; do not edit.\n\n{links}\n"
-    )
+    head = f"# {family.capitalize()}s\n\nMade from the docstrings by `scripts/pages.py`; do not edit.\n\n{links}\n"
     return head + "".join(_section(stage) for stage in found)
 
 
