@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import bm25s
 import numpy as np
 import pytest
 import Stemmer
@@ -78,6 +79,25 @@ def test_agrees_with_the_formula(texts, docs, tmp_path, k1, b, language):
         got = index.score([query], np.zeros(len(docs), np.int64), every)
         assert got == pytest.approx(wanted, rel=1e-5)
         assert got.dtype == np.float32
+
+
+@pytest.mark.parametrize(("k1", "b"), [(0.9, 0.4), (1.5, 0.75)])
+def test_agrees_with_bm25s_own_scores_and_search(texts, docs, tmp_path, k1, b):
+    theirs = bm25s.BM25(k1=k1, b=b, method="lucene")
+    theirs.index([analyse(doc, "english") for doc in docs], show_progress=False)
+    index = BM25Index.build(texts(docs), k1=k1, b=b, cache=tmp_path)
+    for query in QUERIES:
+        tokens = [token for token in analyse(query, "english") if token in theirs.vocab_dict]
+        if not tokens:
+            continue
+        wanted = theirs.get_scores(tokens)
+        every = np.arange(len(docs))
+        assert index.score([query], np.zeros(len(docs), np.int64), every) == pytest.approx(wanted, rel=1e-5)
+        rows, scores = index.search([query], 10)
+        _, best = theirs.retrieve([tokens], k=10, show_progress=False)
+        found = rows[0] >= 0
+        assert scores[0][found] == pytest.approx(best[0][best[0] > 0], rel=1e-5)
+        assert wanted[rows[0][found]] == pytest.approx(scores[0][found], rel=1e-5)
 
 
 def test_search_is_the_sorted_score_with_ties_by_row(texts, docs, tmp_path):

@@ -15,8 +15,20 @@ from foils.mine import _joined, _of
 from foils.stages import BM25, Dense, Random, Stage
 
 # Fields that have no sensible default. A new stage with a required field of another name needs a line here.
-REQUIRED = {"k": 4, "encoder": "student", "at": 0.95, "path": "given"}
-OTHERS = {"CrossEncoder": {"encoder": "judge"}, "Between": {"hi": 0.9}, "Ranks": {"lo": 3, "hi": 12, "by": "student"}}
+REQUIRED = {
+    "k": 4,
+    "encoder": "student",
+    "at": 0.95,
+    "path": "given",
+    "by": "student",
+    "checkpoints": ["student", "teacher"],
+}
+OTHERS = {
+    "CrossEncoder": {"encoder": "judge"},
+    "Between": {"hi": 0.9},
+    "Ranks": {"lo": 3, "hi": 12, "by": "student"},
+    "Siblings": {"parent": "title"},
+}
 POOL = BM25(k=12) + Dense("student", k=12) + Random(k=5)
 
 
@@ -64,7 +76,7 @@ def same(a: Pairs, b: Pairs) -> bool:
 def test_text_form_round_trips(stage):
     assert parse(repr(stage)) == stage
     assert parse(full(stage)) == stage
-    assert all(f.name in full(stage) or f.name == "encoder" for f in dataclasses.fields(stage))
+    assert all(f.name in full(stage) or f.name in ("encoder", "by") for f in dataclasses.fields(stage))
 
 
 @pytest.mark.parametrize("cls", STAGES.values(), ids=STAGES)

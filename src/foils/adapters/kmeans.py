@@ -42,8 +42,8 @@ def spherical_kmeans(vectors: Vectors, keys: Keys, count: int) -> Vectors:
     if not 1 <= count <= len(vectors):
         raise ValueError(f"count={count}; expected 1 to {len(vectors)}, the number of vectors.")
     order = np.argsort(noise.bits(0, "kmeans", keys, np.zeros(1, np.uint64)), kind="stable")
-    points = _unit(vectors[np.sort(order[: SAMPLE * count])])
-    centroids = _unit(vectors[order[:count]])
+    points = unit(vectors[np.sort(order[: SAMPLE * count])])
+    centroids = unit(vectors[order[:count]])
     label = np.full(len(points), -1, np.int32)
     for _ in range(ROUNDS):
         before, (label, fit) = label, nearest(points, centroids)
@@ -69,11 +69,11 @@ def _means(points: Vectors, label: NDArray[np.int32], count: int) -> Vectors:
         rows = order[start : start + _ROWS]
         present, first = np.unique(label[rows], return_index=True)
         sums[present] += np.add.reduceat(points[rows].astype(np.float64), first, axis=0)
-    return _unit(sums)
+    return unit(sums)
 
 
-def _unit(vectors: NDArray[np.floating]) -> Vectors:
+def unit(vectors: NDArray[np.floating]) -> Vectors:
     """Rows of length one; a zero row stays zero."""
     length = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1, keepdims=True))
-    unit: Vectors = (vectors / np.where(length > 0, length, 1)).astype(np.float32)
-    return unit
+    scaled: Vectors = (vectors / np.where(length > 0, length, 1)).astype(np.float32)
+    return scaled

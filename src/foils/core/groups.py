@@ -12,6 +12,36 @@ from foils.core import segments
 
 
 @dataclass(frozen=True, eq=False)
+class Lists:
+    """Rows by number of list; a row may be in several lists.
+
+    Attributes:
+        starts: int64 (lists + 1,), where each list begins in ``rows``.
+        rows: int32 (n,), the lists one after the other.
+    """
+
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Rows in each list, int64 (lists,)."""
+        return np.diff(self.starts)
+
+    def members(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """All rows of the given lists.
+
+        Args:
+            codes: numbers of lists, repeats allowed, none below 0.
+
+        Returns:
+            For each member, which of ``codes`` it is for, int64, and its row, int32.
+        """
+        which, at = segments.expand(self.starts[codes], self.sizes[codes])
+        return which, self.rows[at]
+
+
+@dataclass(frozen=True, eq=False)
 class Groups:
     """Which group each row is in, and the rows of each group.
 
@@ -56,14 +86,11 @@ class Groups:
         """Rows in each group, int64 (count,)."""
         return np.diff(self.starts)
 
+    @cached_property
+    def lists(self) -> Lists:
+        """The rows of each group."""
+        return Lists(self.starts, self.order)
+
     def members(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """All rows of the given groups.
-
-        Args:
-            codes: numbers of groups, repeats allowed, none below 0.
-
-        Returns:
-            For each member, which of ``codes`` it is for, int64, and its row, int32.
-        """
-        which, at = segments.expand(self.starts[codes], self.sizes[codes])
-        return which, self.order[at]
+        """All rows of the given groups; see `Lists.members`."""
+        return self.lists.members(codes)

@@ -31,24 +31,27 @@ class BM25(Source):
 
     Negatives that share words with the query: DPR (Karpukhin et al. 2020, arXiv:2004.04906, section 3.2) takes the
     best-ranked one without the answer. Defaults k1 0.9 and b 0.4 are Anserini's for passages. Documents without any
-    query word are not retrieved. Score column: ``bm25``.
+    query word are not retrieved. Score column: ``bm25``; under another ``name``, two settings can be pooled.
     """
 
     k: int  # candidates per query
     k1: float = 0.9  # term-frequency saturation, > 0
     b: float = 0.4  # length normalisation, 0 to 1
     language: str | None = "english"  # Snowball stemmer and stop words; None for neither
+    name: str = "bm25"  # of the score column
 
     def check(self) -> None:
-        """Bounds of k, k1 and b."""
+        """Bounds of k, k1 and b; the name must not mean something else."""
         require(self.k >= 1, self, "k", "at least 1")
         require(self.k1 > 0, self, "k1", "above 0")
         require(0 <= self.b <= 1, self, "b", "between 0 and 1")
+        if self.name != "bm25":
+            check_model_name(self, "name")
 
     @property
     def column(self) -> str:
-        """Always ``bm25``."""
-        return "bm25"
+        """Its ``name``."""
+        return self.name
 
     def origin(self, model: Callable[[str], object]) -> str:
         """The parameters: BM25 with others is another score."""

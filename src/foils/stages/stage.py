@@ -235,11 +235,12 @@ class Writer(Stage):
             raise ModelError(f"{self!r}: {bad:,} of {values.size:,} scores are NaN or infinite. Check the model.")
 
 
-def check_model_name(stage: Declared) -> None:
+def check_model_name(stage: Declared, field: str = "encoder") -> None:
     """Refuse names of models that mean something else where their columns are read."""
-    name = stage.encoder  # type: ignore[attr-defined]
-    taken = name in ("", "score", "bm25", "random", "qrels") or "+" in name
-    require(not taken, stage, "encoder", "another name: not empty, score, bm25, random or qrels, and without '+'")
+    named = getattr(stage, field)
+    for name in (named,) if isinstance(named, str) else named:
+        taken = name in ("", "score", "bm25", "random", "qrels") or "+" in name
+        require(not taken, stage, field, "another name: not empty, score, bm25, random or qrels, and without '+'")
 
 
 def _left_out(pairs: Pairs, step: int) -> Pairs:
