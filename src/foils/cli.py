@@ -221,7 +221,13 @@ def export(
     negatives: Annotated[Path, typer.Argument(metavar="NEG", help="Folder of mined negatives.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="A .parquet or .jsonl file, or a folder.")],
     layout: Annotated[
-        str, typer.Option("--format", "-f", help="triplet, n-tuple, labeled-pair, labeled-list, ids, jsonl")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help="triplet, n-tuple, labeled-pair, labeled-list, ids, pylate, flag-embedding, tevatron, tevatron-ids, "
+            "nemo",
+        ),
     ] = "triplet",
     data: DataOption = None,
     scores: Annotated[str | None, typer.Option(help="Score column to write; 'score' for the latest.")] = None,

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from foils.core import trec
 from foils.core.collection import Collection
 from foils.core.errors import DataError, StoreError
+from foils.core.foreign import is_run, pairs_from, read_listing
 from foils.core.pairs import POSITIVE, SET_ASIDE, Pairs
 from foils.parts import Step
 
@@ -167,17 +168,17 @@ def _mask(array: pa.Array) -> NDArray[np.bool_]:
 
 
 def candidates_from(path: Path, data: Collection, which: Literal["kept", "all"]) -> Pairs:
-    """Saved candidates of a folder of negatives, or of a TREC run file (label 0, column ``run``).
+    """Saved candidates of a folder of negatives, a TREC run, or a file of another tool (column ``run``).
 
     Args:
-        path: the folder or file.
+        path: the folder or file; see `foils.core.foreign.read_listing` for what files there are.
         data: the collection.
         which: of a folder, the surviving negatives or all candidates, with nothing dropped any more.
     """
     if not path.exists():
         raise DataError("no such file or folder.", file=path, remedy="Name a folder of negatives or a TREC run file.")
-    if path.is_file():
-        return trec.read_run(path, data)
+    if not (path / MANIFEST).is_file():
+        return trec.read_run(path, data) if is_run(path) else pairs_from(read_listing(path), data)
     store = Negatives.open(path)
     pairs = store.kept(data) if which == "kept" else store.pairs(data)
     return Pairs(

@@ -28,7 +28,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
         "query": ("text", "query", "question", "query_text"),
     },
     "pairs": {
-        "query_id": _QUERY_ID,
+        "query_id": (*_QUERY_ID, "question_id"),
         "query": ("query", "question", "anchor", "query_text"),
         "positive": (
             "positive",
@@ -36,6 +36,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
             "pos",
             "positive_passages",
             "positive_ctxs",
+            "pos_doc",
             "document",
             "doc",
             "passage",
@@ -47,6 +48,7 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
             "positive_ids",
             "pos_id",
             "pos_ids",
+            "positive_document_ids",
             "doc_id",
             "document_id",
             "corpus_id",
@@ -60,8 +62,9 @@ ALIASES: dict[str, dict[str, tuple[str, ...]]] = {
             "hard_negative",
             "negative_passages",
             "hard_negative_ctxs",
+            "neg_doc",
         ),
-        "negative_id": ("negative_id", "negative_ids", "neg_id", "neg_ids"),
+        "negative_id": ("negative_id", "negative_ids", "neg_id", "neg_ids", "negative_document_ids"),
         "title": ("positive_title",),
         "grade": ("grade", "relevance", "label"),
     },
@@ -116,6 +119,8 @@ def find_roles(kind: str, names: Sequence[str], columns: Columns, file: str) -> 
     roles: Roles = {}
     taken = {str(name) for name in columns.values() if name is not None}
     folded = {name.casefold(): name for name in reversed(names) if name not in taken}
+    if "pos_doc" in folded:
+        folded.pop("corpus_id", None)  # NeMo's rows name a corpus, not a document
     for role, aliases in ALIASES[kind].items():
         if role in columns:
             wanted = columns[role]

@@ -29,7 +29,7 @@ from foils.core.texts_writer import Rows, TextBlock
 from foils.core.trec import OnUnknown
 
 DOC_ID_FIELDS = ("docid", "doc_id", "passage_id", "_id", "id")
-PASSAGE_COLUMNS = frozenset({*ALIASES["pairs"]["positive"][:5], *ALIASES["pairs"]["negative"], "negative_ctxs"})
+PASSAGE_COLUMNS = frozenset({*ALIASES["pairs"]["positive"][:6], *ALIASES["pairs"]["negative"], "negative_ctxs"})
 
 
 class Quoted(NamedTuple):
@@ -195,10 +195,13 @@ def _document(block: Block, i: int, column: str, value: Any, title_column: str |
     if isinstance(value, str):
         title = block.rows[i].get(title_column) if title_column is not None else None
         return Quoted(i, None, title if isinstance(title, str) else "", value)
-    if isinstance(value, Mapping) and isinstance(value.get("text"), str):
-        name = next((value[field] for field in DOC_ID_FIELDS if value.get(field) not in (None, "")), None)
-        title = value.get("title")
-        return Quoted(i, None if name is None else str(name), title if isinstance(title, str) else "", value["text"])
+    if isinstance(value, Mapping):
+        found = next((value[field] for field in DOC_ID_FIELDS if value.get(field) not in (None, "")), None)
+        name, title, text = None if found is None else str(found), value.get("title"), value.get("text")
+        if isinstance(text, str):
+            return Quoted(i, name, title if isinstance(title, str) else "", text)
+        if name is not None and text is None:
+            return Quoted(i, name, "", None)
     message = f"{column!r} holds {type(value).__name__} {str(value)[:40]!r}, which is no document."
     remedy = "A document is a text, an object with a 'text', or an id of the corpus; or a list of these."
     raise DataError(message, file=block.file, line=block.lines[i], remedy=remedy)

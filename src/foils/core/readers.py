@@ -98,7 +98,7 @@ def json_lines(path: Path) -> Iterator[Sized]:
 
 
 def json_array(path: Path) -> Iterator[Sized]:
-    """The objects of a file that is one JSON array; read whole.
+    """The objects of a file that is one JSON array, or an object with such an array as ``data``; read whole.
 
     Raises:
         DataError: not an array of objects.
@@ -110,6 +110,8 @@ def json_array(path: Path) -> Iterator[Sized]:
         rows = json.loads(text)
     except ValueError as error:
         raise DataError(f"is not one JSON value: {error}.", file=path, remedy=remedy) from None
+    if isinstance(rows, dict) and isinstance(rows.get("data"), list):
+        rows = rows["data"]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise DataError("is not a JSON array of objects.", file=path, remedy=remedy)
     checked_characters(json.dumps(rows, ensure_ascii=False), str(path), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from foils.export.layouts import LAYOUTS, Format, Layout, side_tables, tables
 from foils.export.units import Per, Units, units_of
 
 log = logging.getLogger(__name__)
+_WORDS = {1: "two", 2: "three"}
 
 
 class Mined(Protocol):
@@ -40,8 +42,8 @@ class Shape:
             many as the query with most negatives has.
         short: what becomes of an n-tuple with fewer than k: ``drop`` leaves the row out and counts it, ``null`` fills
             it with nulls (for your own loader; sentence-transformers cannot read them).
-        per: lists (labeled-list, ids, jsonl): a row for each (query, ``positive``) or for each ``query``, with all its
-            positives. None: what the format's readers expect (``query`` for jsonl, else ``positive``).
+        per: where rows are lists: a row for each (query, ``positive``) or for each ``query``, with all its positives.
+            None: what the format's readers expect (see the table of `export`).
     """
 
     k: int | None = None
@@ -73,7 +75,7 @@ class Exported:
         """The rows as a Hugging Face ``Dataset``.
 
         Args:
-            name: of the table; ids has ``train``, ``queries`` and ``documents``.
+            name: of the table: ``train``, and ``queries``, ``documents`` or ``corpus`` where rows hold ids.
 
         Raises:
             MissingExtra: `datasets` is not installed.
@@ -81,12 +83,13 @@ class Exported:
         datasets = need("datasets", "st")
         if self.path is None:
             return datasets.Dataset(datasets.table.InMemoryTable(self.tables[name]))
-        if self.format == "ids":
-            return datasets.Dataset.from_parquet(str(self.path / f"{name}.parquet"))
-        if self.path.is_dir():
+        layout = LAYOUTS[self.format]
+        if self.path.is_dir() and layout.main is None:
             return datasets.load_from_disk(str(self.path))
-        read = datasets.Dataset.from_parquet if self.path.suffix == ".parquet" else datasets.Dataset.from_json
-        return read(str(self.path))
+        path = self.path / layout.paths()[name] if layout.main else self.path
+        if path.suffix == ".parquet":
+            return datasets.Dataset.from_parquet(str(path))
+        return datasets.Dataset.from_json(str(path), field="data" if path.suffix == ".json" else None)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -110,22 +113,32 @@ def export(
 ) -> Exported:
     """Write positives and negatives for another trainer.
 
-    ============  =====================================================  ==========================================
-    format        columns                                                a row for each
-    ============  =====================================================  ==========================================
-    triplet       query, positive, negative [scores]                     (query, positive, negative)
-    n-tuple       query, positive, negative_1 ... negative_k [scores]    (query, positive)
-    labeled-pair  query, document, label [score instead]                 (query, document)
-    labeled-list  query, documents, labels [scores instead]              (query, positive), or query
-    ids           query_id, document_ids, labels [scores instead]        (query, positive), or query
-    jsonl         query, pos, neg [pos_scores, neg_scores]               query, or (query, positive)
-    ============  =====================================================  ==========================================
+    ==============  ===================================================  ==========================================
+    format          columns                                              a row for each
+    ==============  ===================================================  ==========================================
+    triplet         query, positive, negative [scores]                   (query, positive, negative)
+    n-tuple         query, positive, negative_1 ... negative_k [scores]  (query, positive)
+    labeled-pair    query, document, label [score instead]               (query, document)
+    labeled-list    query, documents, labels [scores instead]            (query, positive), or query
+    ids             query_id, document_ids, labels [scores instead]      (query, positive), or query
+    pylate          query_id, document_ids, scores                       (query, positive), all of one length
+    flag-embedding  query, pos, neg [pos_scores, neg_scores]             query, or (query, positive)
+    tevatron        query_id, query, positive_passages (docid, text      query, or (query, positive)
+                    [, score]), negative_passages
+    tevatron-ids    query_id, query_text, positive_document_ids,         query, or (query, positive)
+                    negative_document_ids [positive_scores, ...]
+    nemo            question_id, question, corpus_id, pos_doc            query, or (query, positive)
+                    (id [, score]), neg_doc
+    ==============  ===================================================  ==========================================
 
     The first four are the output formats of sentence-transformers' ``mine_hard_negatives``: same order of columns, same
     names for negatives, labels and scores (a list starts with the positive's score). ``ids`` makes three tables, which
     ``sentence_transformers.util.resolve_ids`` and PyLate's ``KDProcessing`` join: ``train``, ``queries`` (query_id,
     text) and ``documents`` (document_id, text); each text is written once, so it is many times smaller than the others.
-    ``jsonl`` is FlagEmbedding's layout. Texts are what encoders see: title and text.
+    ``pylate`` is the same with scores, lists of one length, a positive first: what its distillation reads. ``jsonl`` is
+    another name of ``flag-embedding``. ``tevatron`` repeats texts; ``tevatron-ids`` is the layout of its version 2:
+    ``train.jsonl`` and ``corpus.jsonl``. ``nemo`` is NeMo Automodel's: ``train.json`` and a folder ``corpus``. Texts
+    are what encoders see: title and text.
 
     Rows are in the order of queries, then positives, then negatives, hardest first; the bytes depend on nothing else.
     Memory holds the row numbers and one part of about 30 million characters, whatever is exported, if ``out`` is given.
@@ -135,7 +148,7 @@ def export(
         data: the collection they belong to.
         format: see above.
         out: a .parquet or .jsonl file, which is replaced, or a folder, which must not exist: a data set for
-            ``datasets.load_from_disk`` (for ids: three Parquet files). None: the rows are kept in memory.
+            ``datasets.load_from_disk`` (where rows hold ids: the tables). None: the rows are kept in memory.
         scores: the score column to write (``score`` for the latest); None for none.
         shape: see `Shape`.
 
@@ -151,8 +164,10 @@ def export(
     shape = shape or Shape()
     layout = _layout(format, shape)
     path = None if out is None else Path(out)
-    if path is not None and files.kind_of(path) != "folder" and format == "ids":
-        raise SpecError(f"{path}: 'ids' makes three tables. Name a folder.")
+    if path is not None and files.kind_of(path) != "folder" and layout.main is not None:
+        raise SpecError(f"{path}: {format!r} makes {_WORDS[len(layout.sides)]} tables. Name a folder.")
+    if format == "pylate" and scores is None:
+        raise SpecError("pylate reads scores: pass scores='score' (--scores score) or the name of a column.")
     pairs = negatives.kept() if isinstance(negatives, Pairs) else negatives.kept(data)
     pairs = pairs.take((pairs.label == POSITIVE) | (pairs.label == CANDIDATE))
     by = None if scores is None else pairs.column(scores)
@@ -179,7 +194,7 @@ def _layout(format: str, shape: Shape) -> Layout:
     if shape.per not in (None, "positive", "query"):
         raise SpecError(f"per={shape.per!r}: it is 'positive' or 'query'.")
     if layout.fixed and shape.per not in (None, layout.per):
-        raise SpecError(f"per={shape.per!r} does not fit {format!r}; leave it out, or use labeled-list, ids or jsonl.")
+        raise SpecError(f"per={shape.per!r} does not fit {format!r}; leave it out, or use labeled-list or ids.")
     return layout
 
 
@@ -191,7 +206,7 @@ def _complete(units: Units, pairs: Pairs, format: Format, shape: Shape) -> tuple
         dropped["queries without negatives"] = int((has[POSITIVE] & ~has[CANDIDATE]).sum())
         units = units[units.sizes > 0]
     k = shape.k or int(units.sizes.max(initial=0))
-    if format == "n-tuple" and shape.short == "drop":
+    if LAYOUTS[format].even and (shape.short == "drop" or format == "pylate"):
         full = units.sizes >= k
         dropped[_short(units, k)] = int((~full).sum())
         units = units[full]
@@ -222,18 +237,28 @@ def _check_scores(units: Units, by: str | None) -> None:
 def _write(
     format: Format, path: Path | None, parts: Iterator[pa.Table], units: Units, data: Collection, fingerprint: str
 ) -> tuple[int, dict[str, pa.Table]]:
+    layout = LAYOUTS[format]
     every = {"train": parts}
-    if format == "ids":
-        every["queries"] = side_tables(data.queries, np.unique(units.query), "query")
-        every["documents"] = side_tables(data.corpus, np.unique(units.doc[units.used()]), "document")
+    for name, side in layout.sides.items():
+        texts, rows = (data.queries, units.query) if side.of == "query" else (data.corpus, units.doc[units.used()])
+        every[name] = side_tables(texts, np.unique(rows), side.id)
     if path is None:
         kept = {name: pa.concat_tables(list(found)) for name, found in every.items()}
         return kept["train"].num_rows, kept
-    if format == "ids":
-        return files.write_tables(path, every)["train"], {}
+    if layout.main is not None:
+        return files.write_tables(path, every, layout.paths(), _notes(format, data)), {}
     if files.kind_of(path) == "folder":
         return files.write_folder(path, parts, fingerprint), {}
     return files.write_file(path, parts), {}
+
+
+def _notes(format: Format, data: Collection) -> dict[str, str]:
+    """What else belongs into the folder of a format with several tables."""
+    if format == "nemo":
+        # The corpus is found beside the file that names it, so the folder can be moved.
+        about = {"class": "TextQADataset", "corpus_id": data.name}
+        return {"train.json": '"corpus": {"path": "corpus"}', "corpus/merlin_metadata.json": json.dumps(about) + "\n"}
+    return {} if format == "tevatron-ids" else {"README.md": files.configurations(LAYOUTS[format].paths())}
 
 
 def _fingerprint(units: Units, tag: object) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,31 @@ def write_jsonl(path: Path, parts: Parts) -> int:
     rows = 0
     with path.open("w", encoding="utf-8", newline="\n") as file:
         for part in parts:
-            plain = _shortest(part)
-            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain.to_pylist())
+            file.writelines(line + "\n" for line in _json_rows(part))
             rows += part.num_rows
     return rows
+
+
+def write_json(path: Path, parts: Parts, head: str) -> int:
+    """One JSON object: ``head``, and the rows as ``data``, a line each; returns the number of rows.
+
+    Args:
+        path: the file.
+        parts: the rows.
+        head: the members that come first, without braces.
+    """
+    rows = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("{" + head + ', "data": [')
+        for part in parts:
+            file.writelines((",\n" if rows + i else "\n") + line for i, line in enumerate(_json_rows(part)))
+            rows += part.num_rows
+        file.write("\n]}\n")
+    return rows
+
+
+def _json_rows(part: pa.Table) -> Iterator[str]:
+    return (json.dumps(row, ensure_ascii=False) for row in _shortest(part).to_pylist())
 
 
 def write_folder(folder: Path, parts: Parts, fingerprint: str) -> int:
@@ -92,30 +113,45 @@ def write_folder(folder: Path, parts: Parts, fingerprint: str) -> int:
     return rows
 
 
-def write_tables(folder: Path, tables: dict[str, Parts]) -> dict[str, int]:
-    """Several Parquet files in one folder, with a README that makes each a configuration for ``datasets.load_dataset``.
+def write_tables(folder: Path, tables: Mapping[str, Parts], paths: Mapping[str, str], notes: Mapping[str, str]) -> int:
+    """Several files in one folder, which appears whole.
 
     Args:
         folder: must not exist, or be empty.
-        tables: name -> parts; the first is the default configuration.
+        tables: name -> parts; the rows are ``train``.
+        paths: name -> file in the folder: .parquet, .jsonl, or .json for an object with the rows as ``data``.
+        notes: further files in the folder -> their text; that of a .json table is what comes before its rows.
 
     Returns:
-        Number of rows of each.
+        Number of rows.
 
     Raises:
         StoreError: the folder exists and is not empty.
     """
-    rows: dict[str, int] = {}
+    rows = 0
 
     def write(partial: Path) -> None:
+        nonlocal rows
         for name, parts in tables.items():
-            rows[name] = write_parquet(partial / f"{name}.parquet", parts)
-        entries = "".join(f"- config_name: {name}\n  data_files: {name}.parquet\n" for name in tables)
-        (partial / "README.md").write_text(f"---\nconfigs:\n{entries}---\n", encoding="utf-8")
+            path = partial / paths[name]
+            path.parent.mkdir(exist_ok=True)
+            if path.suffix == ".json":
+                count = write_json(path, parts, notes[paths[name]])
+            else:
+                count = {".parquet": write_parquet, ".jsonl": write_jsonl}[path.suffix](path, parts)
+            rows = count if name == "train" else rows
+        for name in notes.keys() - set(paths.values()):
+            (partial / name).write_text(notes[name], encoding="utf-8")
 
     claim(folder)
     publish(folder, write)
     return rows
+
+
+def configurations(paths: Mapping[str, str]) -> str:
+    """A README that makes each table a configuration for ``datasets.load_dataset``; the first is the default."""
+    entries = "".join(f"- config_name: {name}\n  data_files: {path}\n" for name, path in paths.items())
+    return f"---\nconfigs:\n{entries}---\n"
 
 
 def kind_of(out: Path) -> str:
@@ -157,14 +193,18 @@ def _shortest(table: pa.Table) -> pa.Table:
     for i, field in enumerate(table.schema):
         column = table.column(i).combine_chunks()
         column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-        if field.type == pa.float32():
-            table = table.set_column(i, field.name, _decimals(column))
-        elif field.type == pa.list_(pa.float32()):
-            wide = pa.ListArray.from_arrays(column.offsets, _decimals(column.values))
-            table = table.set_column(i, field.name, wide)
+        table = table.set_column(i, field.name, _decimals(column))
     return table
 
 
 def _decimals(values: pa.Array) -> pa.Array:
-    plain = values.fill_null(0).to_numpy(zero_copy_only=False).astype(str).astype(np.float64)
-    return pa.array(plain, mask=values.is_null().to_numpy(zero_copy_only=False))
+    """An array of numbers, or of lists or objects that hold some; any other as it is."""
+    if pa.types.is_float32(values.type):
+        plain = values.fill_null(0).to_numpy(zero_copy_only=False).astype(str).astype(np.float64)
+        return pa.array(plain, mask=values.is_null().to_numpy(zero_copy_only=False))
+    if pa.types.is_list(values.type):
+        return pa.ListArray.from_arrays(values.offsets, _decimals(values.values))
+    if pa.types.is_struct(values.type):
+        names = [values.type.field(i).name for i in range(values.type.num_fields)]
+        return pa.StructArray.from_arrays([_decimals(values.field(name)) for name in names], names)
+    return values

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +14,34 @@ from foils.core.collection import Collection
 from foils.core.texts import Texts
 from foils.export.units import Ints, Per, Units
 
-Format = Literal["triplet", "n-tuple", "labeled-pair", "labeled-list", "ids", "jsonl"]
+Format = Literal[
+    "triplet",
+    "n-tuple",
+    "labeled-pair",
+    "labeled-list",
+    "ids",
+    "jsonl",
+    "flag-embedding",
+    "tevatron",
+    "tevatron-ids",
+    "nemo",
+    "pylate",
+]
 PART = 1 << 25  # characters of text that are joined at a time
+
+
+class Side(NamedTuple):
+    """A table of ids and texts beside the rows.
+
+    Attributes:
+        of: whose texts.
+        id: its column of ids; the other is ``text``.
+        path: file in the folder.
+    """
+
+    of: Literal["query", "document"]
+    id: str
+    path: str
 
 
 @dataclass(frozen=True)
@@ -27,12 +53,22 @@ class Layout:
         fixed: whether ``per`` cannot be anything else.
         columns: (units, collection, number of negatives, with scores) -> table.
         repeats_query: whether the query's text is repeated for each negative.
+        even: whether all rows must have the same number of negatives.
+        main: where rows hold ids: the file of the rows in a folder.
+        sides: where rows hold ids: the tables beside them.
     """
 
     per: Per
     fixed: bool
     columns: Callable[[Units, Collection, int, bool], pa.Table]
     repeats_query: bool = False
+    even: bool = False
+    main: str | None = None
+    sides: Mapping[str, Side] = field(default_factory=dict)
+
+    def paths(self) -> dict[str, str]:
+        """The file of each table in a folder; the rows are the table ``train``."""
+        return {"train": self.main or "", **{name: side.path for name, side in self.sides.items()}}
 
 
 def tables(layout: Layout, units: Units, data: Collection, k: int, scored: bool) -> Iterator[pa.Table]:
@@ -51,13 +87,13 @@ def tables(layout: Layout, units: Units, data: Collection, k: int, scored: bool)
         yield layout.columns(part, data, k, scored)
 
 
-def side_tables(texts: Texts, rows: NDArray[np.integer], name: str) -> Iterator[pa.Table]:
-    """``<name>_id`` and ``text`` of the given rows, a part at a time."""
+def side_tables(texts: Texts, rows: NDArray[np.integer], id_column: str) -> Iterator[pa.Table]:
+    """Ids and ``text`` of the given rows, a part at a time."""
     total = np.cumsum(texts.lengths[rows], dtype=np.int64)
     bounds = np.searchsorted(total, np.arange(0, int(total[-1]) if len(total) else 0, PART)[1:])
     for part in np.split(rows, np.unique(bounds)):
         ids, text = (pa.array(column, pa.string()) for column in (texts.id_list(part), texts.texts(part)))
-        yield pa.table({f"{name}_id": ids, "text": text})
+        yield pa.table({id_column: ids, "text": text})
 
 
 def _characters(units: Units, data: Collection, *, repeated: bool) -> Ints:
@@ -141,13 +177,72 @@ def _flag(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     return pa.table(columns)
 
 
+def _tevatron(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
+    def passages(place: Ints, offsets: Ints) -> pa.ListArray:
+        rows = units.doc[place]
+        # The title is part of the text: a passage with a title field gets a blank before its text where it is empty.
+        columns = {"docid": _strings(data.corpus.id_list, rows), "text": _texts(data.corpus, rows)}
+        return _structs(columns, units, place, offsets, scored)
+
+    return pa.table(
+        {
+            "query_id": _strings(data.queries.id_list, units.query),
+            "query": _texts(data.queries, units.query),
+            "positive_passages": passages(*units.positives()),
+            "negative_passages": passages(*units.negatives()),
+        }
+    )
+
+
+def _tevatron_ids(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
+    columns = {
+        "query_id": _strings(data.queries.id_list, units.query),
+        "query_text": _texts(data.queries, units.query),
+    }
+    sides = {"positive": units.positives(), "negative": units.negatives()}
+    for name, (place, offsets) in sides.items():
+        columns[f"{name}_document_ids"] = _ragged(_strings(data.corpus.id_list, units.doc[place]), offsets)
+    if scored:
+        for name, (place, offsets) in sides.items():
+            columns[f"{name}_scores"] = _ragged(pa.array(units.score[place]), offsets)
+    return pa.table(columns)
+
+
+def _nemo(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
+    def documents(place: Ints, offsets: Ints) -> pa.ListArray:
+        return _structs({"id": _strings(data.corpus.id_list, units.doc[place])}, units, place, offsets, scored)
+
+    return pa.table(
+        {
+            "question_id": _strings(data.queries.id_list, units.query),
+            "question": _texts(data.queries, units.query),
+            "corpus_id": pa.array([data.name] * len(units), pa.string()),
+            "pos_doc": documents(*units.positives()),
+            "neg_doc": documents(*units.negatives()),
+        }
+    )
+
+
+_ID_TABLES = {
+    "queries": Side("query", "query_id", "queries.parquet"),
+    "documents": Side("document", "document_id", "documents.parquet"),
+}
 LAYOUTS: dict[Format, Layout] = {
     "triplet": Layout("positive", True, _triplet, repeats_query=True),
-    "n-tuple": Layout("positive", True, _tuple),
+    "n-tuple": Layout("positive", True, _tuple, even=True),
     "labeled-pair": Layout("query", True, _pair, repeats_query=True),
     "labeled-list": Layout("positive", False, _list),
-    "ids": Layout("positive", False, _ids),
+    "ids": Layout("positive", False, _ids, main="train.parquet", sides=_ID_TABLES),
     "jsonl": Layout("query", False, _flag),
+    "flag-embedding": Layout("query", False, _flag),
+    "tevatron": Layout("query", False, _tevatron),
+    "tevatron-ids": Layout(
+        "query", False, _tevatron_ids, main="train.jsonl", sides={"corpus": Side("document", "docid", "corpus.jsonl")}
+    ),
+    "nemo": Layout(
+        "query", False, _nemo, main="train.json", sides={"corpus": Side("document", "id", "corpus/train.parquet")}
+    ),
+    "pylate": Layout("positive", True, _ids, even=True, main="train.parquet", sides=_ID_TABLES),
 }
 
 
@@ -179,6 +274,12 @@ def _strings(
 
 def _ragged(values: pa.Array, offsets: Ints) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
+
+
+def _structs(columns: dict[str, pa.Array], units: Units, place: Ints, offsets: Ints, scored: bool) -> pa.ListArray:
+    """Lists of objects with the given fields, and ``score``."""
+    fields = {**columns, **({"score": pa.array(units.score[place])} if scored else {})}
+    return _ragged(pa.StructArray.from_arrays(list(fields.values()), list(fields)), offsets)
 
 
 def _lists(matrix: NDArray[np.float32], absent: NDArray[np.bool_] | None = None) -> pa.ListArray:

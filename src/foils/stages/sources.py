@@ -17,7 +17,7 @@ from foils.core.spec import declare, parse, require
 from foils.stages.context import Context
 from foils.stages.families import Source
 from foils.stages.stage import Columns, Stage, Writer, check_model_name
-from foils.store import Negatives, candidates_from, fingerprint_of
+from foils.store import MANIFEST, Negatives, candidates_from, fingerprint_of
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 _CELLS = 1 << 22  # draws held at once where whole corpora are shuffled
@@ -155,16 +155,16 @@ def _distinct_draws(seed: int, keys: NDArray[np.uint64], depth: int, n: int) -> 
 
 @declare
 class Load(Stage):
-    """Candidates that are already there: a folder of negatives, a TREC run, or the negatives given with the data.
+    """Candidates that are already there: saved negatives, a TREC run, another tool's file, or given with the data.
 
     With ``which='all'`` the candidates that were dropped when the folder was mined take part again, with all their
-    scores, so another strategy or threshold needs no search and no encoding. Score columns keep their names; a TREC run
-    brings the column ``run``.
+    scores, so another strategy or threshold needs no search and no encoding. Score columns keep their names; the scores
+    of a TREC run or of another tool's file are the column ``run``.
     """
 
     family = "source"
 
-    path: str  # folder of foils negatives, TREC run file, or 'given'
+    path: str  # folder of foils negatives, TREC run, file of another tool, or 'given'
     k: int | None = None  # at most so many per query, best first; all by default
     which: Literal["kept", "all"] = "kept"  # of a folder: what survived then, or everything
 
@@ -217,7 +217,7 @@ class Load(Stage):
 
     def _origins(self, ctx: Context) -> dict[str, str]:
         """What made the columns of a folder that was mined from this very collection."""
-        if not Path(self.path).is_dir():
+        if not (Path(self.path) / MANIFEST).is_file():
             return {}
         manifest = Negatives.open(self.path).manifest
         if manifest["collection"]["fingerprint"] != ctx.data.fingerprint:
