@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -44,14 +45,17 @@ def main():
     reference = (model.encode(queries, normalize_embeddings=True), theirs)
     print("| encoder | documents/s | ratio | top-100 overlap |\n|---|---|---|---|")
     print(f"| sentence-transformers `encode` | {len(docs) / base:.1f} | 1 | 1 |", flush=True)
-    for precision in ("float32", "bfloat16"):
-        encoder = load_encoder(args.model, precision=precision)
+    arms = [("", "float32"), ("", "bfloat16")]
+    if find_spec("openvino"):
+        arms += [("openvino:", "float32"), ("openvino:", "bfloat16")]
+    for prefix, precision in arms:
+        encoder = load_encoder(prefix + args.model, precision=precision)
         encoder.encode(docs[:32], "document")
         start = time.perf_counter()
         ours = encoder.encode(docs, "document")
         took = time.perf_counter() - start
         same = overlap((encoder.encode(queries, "query"), ours), reference, args.depth)
-        print(f"| foils, {precision} | {len(docs) / took:.1f} | {base / took:.2f} | {same:.4f} |", flush=True)
+        print(f"| foils, {prefix}{precision} | {len(docs) / took:.1f} | {base / took:.2f} | {same:.4f} |", flush=True)
 
 
 if __name__ == "__main__":

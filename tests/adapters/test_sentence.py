@@ -1,11 +1,15 @@
+import sys
+import types
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 
-from foils.adapters import precision
+from foils.adapters import openvino, precision
 from foils.adapters.encoding import batches
 from foils.adapters.models import load_encoder
 from foils.adapters.sentence import CrossEncoderScorer, SentenceEncoder
-from foils.core.errors import ModelError
+from foils.core.errors import MissingExtra, ModelError
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -264,3 +268,22 @@ def test_precision_that_cannot_be_had_is_refused(folder):
         precision.lowered(static(), "bfloat16", "static")
     with pytest.raises(ModelError, match="for models loaded by name"):
         load_encoder(transformer(folder), precision="bfloat16")
+
+
+def test_openvino_computes_the_same(folder):
+    pytest.importorskip("openvino")
+    sentence_transformers.SentenceTransformer(str(folder), device="cpu").save(str(folder / "saved"))
+    ours, theirs = load_encoder(f"openvino:{folder / 'saved'}", precision="float32"), load_encoder(folder / "saved")
+    np.testing.assert_allclose(ours.encode(TEXTS, "document"), theirs.encode(TEXTS, "document"), atol=1e-4)
+    assert ours.fingerprint("document") != theirs.fingerprint("document")
+    narrow = load_encoder(f"openvino:{folder / 'saved'}", precision="bfloat16")
+    assert narrow.fingerprint("document") != ours.fingerprint("document")
+
+
+def test_openvino_without_a_transformer_or_the_package(folder, monkeypatch):
+    if find_spec("openvino") is None:
+        with pytest.raises(MissingExtra, match="openvino"):
+            load_encoder(f"openvino:{folder}")
+        monkeypatch.setitem(sys.modules, "openvino", types.ModuleType("openvino"))
+    with pytest.raises(ModelError, match=r"openvino:static: it has no transformer"):
+        openvino.compiled(static(), "auto", "static")

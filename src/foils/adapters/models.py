@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from foils.adapters import openvino
 from foils.adapters.callables import CallableEncoder
 from foils.adapters.loading import load
 from foils.adapters.precision import Precision, lowered
@@ -59,8 +60,8 @@ def load_encoder(
     """A bi-encoder from whatever names or is one.
 
     Args:
-        model: a name (see `resolve`), ``vectors:FOLDER`` (see `Precomputed.open`), a ``SentenceTransformer``, an
-            `Encoder`, or a function (see `CallableEncoder`).
+        model: a name (see `resolve`), ``openvino:NAME`` (see `openvino.compiled`), ``vectors:FOLDER`` (see
+            `Precomputed.open`), a ``SentenceTransformer``, an `Encoder`, or a function (see `CallableEncoder`).
         query_prompt: put before queries; the model's own prompt by default, "" for none.
         document_prompt: put before documents; likewise.
         max_length: tokens after which texts are cut; the model's own limit by default.
@@ -78,10 +79,13 @@ def load_encoder(
         "max_length": max_length,
     }
     if isinstance(model, str | Path) and not str(model).startswith(_VECTORS):
-        loaded = load_model(model)
-        if precision is not None:
-            loaded = lowered(loaded, precision, str(model))
-        return SentenceEncoder(loaded, name=str(model), **options)
+        runner, name = "torch", str(model).removeprefix(openvino.PREFIX)
+        loaded = load_model(name)
+        if name != str(model):
+            runner = openvino.compiled(loaded, precision or "auto", name)
+        elif precision is not None:
+            loaded = lowered(loaded, precision, name)
+        return SentenceEncoder(loaded, name=str(model), runner=runner, **options)
     if precision == "bfloat16":
         raise ModelError("precision='bfloat16' is for models loaded by name. Omit it, or convert the model before.")
     if hasattr(model, "encode_query") and hasattr(model, "similarity_fn_name"):

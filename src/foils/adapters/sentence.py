@@ -38,6 +38,7 @@ class SentenceEncoder:
         query_prompt: put before queries; the model's own prompt by default, "" for none.
         document_prompt: put before documents; likewise.
         max_length: tokens after which texts are cut; the model's own limit by default.
+        runner: what computes, if it is not PyTorch; another one is another fingerprint.
 
     Raises:
         ModelError: a similarity that is no inner product, or a limit for a model that has none.
@@ -51,8 +52,9 @@ class SentenceEncoder:
         query_prompt: str | None = None,
         document_prompt: str | None = None,
         max_length: int | None = None,
+        runner: str = "torch",
     ) -> None:
-        self.model, self.max_length = model, max_length
+        self.model, self.max_length, self.runner = model, max_length, runner
         self.name = name or _name_of(model)
         self.batch_tokens = _budget(model)
         self._prompts: dict[Kind, str | None] = {"query": query_prompt, "document": document_prompt}
@@ -83,6 +85,7 @@ class SentenceEncoder:
             "max_length": str(self.max_length or self.model.max_seq_length),
             "similarity": self.model.similarity_fn_name,
             "dim": self.dim,
+            **({"runner": self.runner} if self.runner != "torch" else {}),
         }
         return fingerprint(self.model, settings)
 
