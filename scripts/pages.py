@@ -8,7 +8,7 @@ from foils.catalogue import page
 from foils.core.spec import registry
 from foils.recipe import Recipe, load_recipe, shipped
 
-FAMILIES = ("source", "scorer", "labeler", "filter", "sampler")
+FAMILIES = ("source", "scorer", "labeler", "filter", "sampler", "shortfall")
 DOCS = Path(__file__).parent.parent / "docs"
 _RECIPES = """# Recipes
 

@@ -16,7 +16,8 @@ import pytest
 import foils
 from foils.core.errors import DataError, PipelineError, SpecError, StoreError
 from foils.core.pairs import CANDIDATE, POSITIVE
-from foils.mine import Miner, part_size, wanted
+from foils.mine import Miner, part_size
+from foils.stages.shortfall import wanted
 from foils.store import MANIFEST, Negatives
 from little import HashEncoder, make_beir
 

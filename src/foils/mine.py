@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 import foils
@@ -19,15 +17,14 @@ from foils.adapters.protocols import Encoder, Reranker
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.errors import DataError, PipelineError, SpecError, StoreError
-from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs
+from foils.core.pairs import Pairs
 from foils.core.spec import full, parse
-from foils.parts import Step, part_table
+from foils.parts import part_table
 from foils.stages.context import Context, Progress
-from foils.stages.families import Filter, Sampler
-from foils.stages.sources import Random
-from foils.stages.stage import Columns, Pool, Stage, Then
+from foils.stages.stage import Columns, Stage
 from foils.staging import Staging, alone, differences
 from foils.store import MANIFEST, Negatives
+from foils.summary import steps_of, summary
 
 Models = Mapping[str, Encoder | Reranker]
 
@@ -76,9 +73,9 @@ class Miner:
                 return finished
             staging = Staging(out, job, overwrite=self.overwrite)
             self._fill(staging, pipeline, ctx)
-            summary = _summary(staging, steps_of(pipeline), columns, len(rows), wanted(pipeline))
-            summary["counts"]["skipped_leaks"] = len(leaked)
-            return staging.publish(summary)
+            counted = summary(staging, pipeline, columns, len(rows))
+            counted["counts"]["skipped_leaks"] = len(leaked)
+            return staging.publish({"parts": -(-len(rows) // part_size(len(rows))), **counted})
 
     def _fill(self, staging: Staging, pipeline: Stage, ctx: Context) -> None:
         """Write the parts that are not there yet."""
@@ -157,14 +154,6 @@ def part_size(queries: int) -> int:
     return 1024 if queries <= 1_000_000 else 8192
 
 
-def steps_of(pipeline: Stage) -> list[Step]:
-    """The stages with their numbers."""
-    return [
-        Step(number, stage.family, repr(stage), isinstance(stage, Filter) and stage.judges)
-        for number, stage in enumerate(pipeline.steps(), start=1)
-    ]
-
-
 def _of(pairs: Pairs, block: NDArray[np.int32]) -> Pairs:
     # A block is a run of the mined queries, and every query of `pairs` is mined.
     lo, hi = np.searchsorted(pairs.query, [block[0], block[-1] + 1])
@@ -231,78 +220,3 @@ def _finished(out: Path, job: Mapping[str, Any], *, overwrite: bool) -> Negative
     raise StoreError(
         f"{out} holds negatives of another run: {'; '.join(differ)}. Choose another folder or pass --overwrite."
     )
-
-
-def wanted(pipeline: Stage) -> int | None:
-    """Negatives per query that a pipeline means to leave: k of its last sampler or random draw, summed over a pool."""
-    if isinstance(pipeline, Pool):
-        counts = [wanted(branch) for branch in pipeline.branches]
-        return sum(count for count in counts if count) if all(counts) else None
-    if isinstance(pipeline, Then):
-        found = [count for count in map(wanted, pipeline.stages) if count is not None]
-        return found[-1] if found else None
-    return pipeline.k if isinstance(pipeline, Sampler | Random) else None
-
-
-def _summary(staging: Staging, steps: list[Step], columns: Columns, queries: int, quota: int | None) -> dict[str, Any]:
-    """Counts from the parts themselves, so that a continued run and an uninterrupted one agree."""
-    tally: Counter[str] = Counter()
-    dropped: Counter[str] = Counter()
-    starved: Counter[str] = Counter()
-    kept_per_query: Counter[int] = Counter()
-    for table in staging.tables(["query", "label", "source", "dropped"]):
-        part = _Part.of(table)
-        tally.update(part.tally())
-        kept_per_query.update(part.kept.tolist())
-        for code, reason in enumerate(part.reasons):
-            rows = part.reason == code
-            dropped[reason] += int(rows.sum())
-            hit = np.bincount(part.query[rows], minlength=len(part.kept)) > 0
-            starved[reason] += int((hit & (part.kept < (quota or 1))).sum())
-    kept_per_query[0] += queries - kept_per_query.total()
-    counts = {
-        **tally,
-        "queries": queries,
-        "kept": sum(number * times for number, times in kept_per_query.items()),
-        "wanted_per_query": quota,
-        "kept_per_query": {str(number): kept_per_query[number] for number in sorted(kept_per_query)},
-    }
-    return {
-        "parts": -(-queries // part_size(queries)),
-        "steps": [{**vars(s), "dropped": dropped[s.reason], "starved": starved[s.reason]} for s in steps],
-        "counts": counts,
-        "latest": columns.latest,
-        "columns": list(columns.names),
-    }
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What the summary needs of a part: arrays of small codes, no strings."""
-
-    query: NDArray[np.int32]
-    label: NDArray[np.int8]
-    known: NDArray[np.bool_]
-    reason: NDArray[np.int32]
-    reasons: list[str]
-    kept: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, table: pa.Table) -> _Part:
-        query, source, dropped = (table[name].combine_chunks() for name in ("query", "source", "dropped"))
-        label = table["label"].to_numpy()
-        reason = dropped.indices.fill_null(-1).to_numpy()
-        number = query.indices.to_numpy()
-        from_qrels = np.array([text.split("+")[0] == "qrels" for text in source.dictionary.to_pylist()] or [False])
-        kept = np.bincount(number[(label == 0) & (reason < 0)], minlength=len(query.dictionary))
-        known = from_qrels[source.indices.to_numpy()]
-        return cls(number, label, known, reason, dropped.dictionary.to_pylist(), kept)
-
-    def tally(self) -> dict[str, int]:
-        positive = self.label == POSITIVE
-        return {
-            "positives": int((positive & self.known).sum()),
-            "promoted": int((positive & ~self.known).sum()),
-            "set_aside": int((self.label == SET_ASIDE).sum()),
-            "candidates": int((self.label == CANDIDATE).sum()),
-        }

@@ -101,7 +101,9 @@ def mined(manifest: Mapping[str, Any], where: str) -> RenderableType:
     grid = _grid("step", "", "dropped", "starved", right=(2, 3))
     for step in manifest["steps"]:
         removes = step["family"] in ("filter", "sampler")
-        numbers = (f"{step['dropped']:,}", f"{step['starved']:,}") if removes else ("", "")
+        numbers = (f"{step['dropped']:,}", f"{step['starved']:,}") if removes or step["dropped"] else ("", "")
+        if "filled" in step:
+            numbers = (f"{step['filled']:,} filled", f"{step['short']:,} short")
         grid.add_row(str(step["number"]), escape(step["text"]), *numbers)
     lines: list[RenderableType] = [
         Text(f"{counts['queries']:,} queries, {counts['positives']:,} positives, {counts['candidates']:,} candidates"),
@@ -125,7 +127,8 @@ def _short(manifest: Mapping[str, Any]) -> str:
     short = sum(times for number, times in counts["kept_per_query"].items() if int(number) < quota)
     if not short:
         return ""
-    fewer = "keep none" if quota == 1 else f"keep fewer than {quota}; short lists are used as they are"
+    only_none = quota == 1 or short == counts["kept_per_query"].get("0", 0)
+    fewer = "keep none" if only_none else f"keep fewer than {quota}; short lists are used as they are"
     worst = max((s for s in manifest["steps"] if s["family"] == "filter"), key=lambda s: s["starved"], default=None)
     if worst is not None and worst["starved"]:
         why = f"{worst['text']} took candidates from {worst['starved']:,} of them: loosen it, or raise k of the source."
@@ -185,7 +188,7 @@ def recipes(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
 def stages(listed: Mapping[str, type[Declared]]) -> RenderableType:
     """Names, families, fields and first lines."""
     grid = _grid("family", "stage", "what it does")
-    order = ("source", "scorer", "labeler", "filter", "sampler")
+    order = ("source", "scorer", "labeler", "filter", "sampler", "shortfall")
     known = [(order.index(cls.family) if cls.family in order else 9, name, cls) for name, cls in listed.items()]  # type: ignore[attr-defined]
     for _, name, cls in sorted(known, key=lambda row: row[:2]):
         grid.add_row(cls.family, name, escape(first_line(cls)))  # type: ignore[attr-defined]

@@ -25,6 +25,7 @@ REQUIRED = {
 }
 OTHERS = {
     "CrossEncoder": {"encoder": "judge"},
+    "Ensure": {"k": 4},
     "Between": {"hi": 0.9},
     "Ranks": {"lo": 3, "hi": 12, "by": "student"},
     "Siblings": {"parent": "title"},
@@ -82,7 +83,7 @@ def test_text_form_round_trips(stage):
 @pytest.mark.parametrize("cls", STAGES.values(), ids=STAGES)
 def test_every_stage_is_documented(cls):
     assert len(inspect.getdoc(cls) or "") > 60
-    assert cls.family in {"source", "scorer", "labeler", "filter", "sampler"}
+    assert cls.family in {"source", "scorer", "labeler", "filter", "sampler", "shortfall"}
 
 
 @each

@@ -8,6 +8,7 @@ from foils.stages.labelers import Promote
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
 from foils.stages.samplers import SimANS, Softmax, Top, Uniform
 from foils.stages.scorers import BiEncoder, CrossEncoder
+from foils.stages.shortfall import Ensure
 from foils.stages.siblings import Siblings
 from foils.stages.sources import BM25, Dense, Load, Random
 from foils.stages.stage import Pool, Stage, Then
@@ -23,6 +24,7 @@ __all__ = [
     "CrossEncoder",
     "Dense",
     "Distinct",
+    "Ensure",
     "Filter",
     "Labeler",
     "Load",

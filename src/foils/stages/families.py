@@ -6,6 +6,7 @@ a *sampler* only keep k of them. The base classes guarantee this; a strategy is 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -39,6 +40,10 @@ class Source(Writer):
             columns must not depend on ``depth``.
         """
         raise NotImplementedError
+
+    def deeper(self, factor: int) -> Stage:
+        """``factor`` times its k."""
+        return dataclasses.replace(self, k=self.k * factor)  # type: ignore[type-var]
 
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Retrieve, merge with what is there, score the rows that were not retrieved."""
@@ -191,12 +196,22 @@ class Filter(Reader):
     """Drops candidates. An author writes ``keep``; positives always survive.
 
     A filter that ``judges`` says that a document is probably relevant: it never comes back, through whatever branch.
-    The others are windows: they leave out.
+    The others are windows: they leave out. A window of ranks (``by_rank``) has no opinion of documents that no source
+    returned.
     """
 
     family = "filter"
     judges: ClassVar[bool] = False
     online: ClassVar[bool] = True
+    by_rank: ClassVar[bool] = False
+
+    def relaxed(self, step: int) -> Filter | None:
+        """A looser threshold where candidates do not suffice; None if this filter never gives way (any further).
+
+        Args:
+            step: 1, 2, …; each is looser than the one before. Never so loose that what beats the positive passes.
+        """
+        return None
 
     def keep(self, view: View) -> Any:
         """Which rows stay; booleans of the view's shape, by operators that numpy and torch share."""

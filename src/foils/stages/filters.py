@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -31,6 +32,7 @@ class Ranks(Filter):
     lo: int = 1  # first rank kept
     hi: int | None = None  # last rank kept; None for no bound
     by: str = "score"  # source whose ranks count
+    by_rank = True
 
     def check(self) -> None:
         """Bounds of the window."""
@@ -104,6 +106,10 @@ class PositiveAware(Filter):
         """Below the ceiling that the positive sets."""
         bound = ceiling(view.positive(self.by, self.positives), self.margin, self.kind)
         return below(view[self.by], bound, self.ties)
+
+    def relaxed(self, step: int) -> Filter | None:
+        """Half the margin, then none: what scores above the positive never passes."""
+        return replace(self, margin=self.margin / 2 if step == 1 else 0.0) if self.margin and step <= 2 else None
 
 
 @declare

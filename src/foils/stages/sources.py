@@ -172,6 +172,10 @@ class Load(Stage):
         """Bound of k."""
         require(self.k is None or self.k >= 1, self, "k", "at least 1")
 
+    def deeper(self, factor: int) -> Stage:
+        """``factor`` times its k, if it has one."""
+        return self if self.k is None else replace(self, k=self.k * factor)
+
     def _pairs(self, ctx: Context) -> Pairs:
         return ctx.once(("load", self), lambda: self._read(ctx))
 

@@ -15,7 +15,7 @@ from foils.core.pairs import CANDIDATE, Pairs, union
 from foils.core.spec import Declared, Kind, require
 from foils.stages.context import Context
 
-Family = Literal["source", "scorer", "labeler", "filter", "sampler", "then", "pool"]
+Family = Literal["source", "scorer", "labeler", "filter", "sampler", "shortfall", "then", "pool"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,21 @@ class Columns:
                     f"what was saved anew: (Load(…) >> BiEncoder({name!r})) + …"
                 )
         return {**self.origins, **origins}
+
+
+@dataclass(frozen=True)
+class Before:
+    """What stands before a stage in its chain.
+
+    Attributes:
+        stages: the stages, in order.
+        pairs: what came into the first of them.
+        step: the number of the first of them.
+    """
+
+    stages: tuple[Stage, ...]
+    pairs: Pairs
+    step: int
 
 
 class Stage(Declared):
@@ -70,9 +85,24 @@ class Stage(Declared):
         """Run as number ``step`` of the pipeline, counted over `steps`."""
         raise NotImplementedError
 
+    def after(self, before: Before, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """As ``run``, for the few that look back at the stages before them."""
+        return self.run(pairs, ctx, step)
+
+    def check_after(self, stages: tuple[Stage, ...]) -> None:
+        """Refuse to stand behind these stages of a chain."""
+
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Refuse a pipeline that cannot work before it starts; returns the columns after this stage."""
         raise NotImplementedError
+
+    def each(self, change: Callable[[Stage], Stage]) -> Stage:
+        """The same pipeline with every single stage replaced by ``change`` of it, in the order of `steps`."""
+        return change(self)
+
+    def deeper(self, factor: int) -> Stage:
+        """The stage for ``factor`` times as many candidates; only sources change."""
+        return self
 
     def steps(self) -> Iterator[Stage]:
         """The single stages in order; the i-th (from 1) is the one that ``Pairs.dropped`` means by i."""
@@ -123,16 +153,22 @@ class Then(Stage):
 
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Run the stages in order."""
-        for stage in self.stages:
-            pairs = stage.run(pairs, ctx, step)
+        came, first = pairs, step
+        for place, stage in enumerate(self.stages):
+            pairs = stage.after(Before(self.stages[:place], came, first), pairs, ctx, step)
             step += sum(1 for _ in stage.steps())
         return pairs
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Check the stages in order."""
-        for stage in self.stages:
+        for place, stage in enumerate(self.stages):
+            stage.check_after(self.stages[:place])
             columns = stage.check_columns(columns, ctx)
         return columns
+
+    def each(self, change: Callable[[Stage], Stage]) -> Stage:
+        """A chain of the changed stages."""
+        return Then(tuple(stage.each(change) for stage in self.stages))
 
 
 class Pool(Stage):
@@ -187,6 +223,10 @@ class Pool(Stage):
         pool = replace(pool, latest=latest.pop() if len(latest) == 1 else None)
         return complete(pool, ctx)
 
+    def each(self, change: Callable[[Stage], Stage]) -> Stage:
+        """A pool of the changed branches."""
+        return Pool(tuple(branch.each(change) for branch in self.branches))
+
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Check the branches; what they agree on remains ``score``."""
         after = []
@@ -239,8 +279,9 @@ def check_model_name(stage: Declared, field: str = "encoder") -> None:
     """Refuse names of models that mean something else where their columns are read."""
     named = getattr(stage, field)
     for name in (named,) if isinstance(named, str) else named:
-        taken = name in ("", "score", "bm25", "random", "qrels") or "+" in name
-        require(not taken, stage, field, "another name: not empty, score, bm25, random or qrels, and without '+'")
+        taken = name in ("", "score", "bm25", "random", "deepened", "relaxed", "qrels") or "+" in name
+        bound = "another name: not empty, score, bm25, random, deepened, relaxed or qrels, and without '+'"
+        require(not taken, stage, field, bound)
 
 
 def _left_out(pairs: Pairs, step: int) -> Pairs:

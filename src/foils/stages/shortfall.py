@@ -1,0 +1,271 @@
+"""What happens to queries that keep too few negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.core import noise, segments
+from foils.core.errors import PipelineError
+from foils.core.pairs import CANDIDATE, Pairs, union
+from foils.core.spec import declare, require
+from foils.stages.context import Context
+from foils.stages.families import Filter, Sampler
+from foils.stages.sources import Random
+from foils.stages.stage import Before, Columns, Pool, Stage, Then, Writer, complete
+
+Rows = NDArray[np.int32]
+TAGS = {"deepen": "deepened", "relax": "relaxed", "random": "random"}
+
+
+@declare
+class Ensure(Stage):
+    """Says what happens to queries that keep fewer than k negatives; without it, their lists are short.
+
+    drop: they get no negatives at all.  deepen: the stages before are run again for these queries alone, with every
+    source's k doubled, until k are found or ``limit`` times the original is reached.  relax: they are run again with
+    the margins relaxed step by step (see ``relaxed`` of a filter; `PositiveAware` halves its margin, then has none);
+    guards never give way.  random: documents are drawn at random, *checked* by the scorers and filters before (windows
+    of ranks excepted), and fill up to k; at most ``limit`` times k are drawn per query.
+
+    What a filter judged to be probably relevant stays out, whatever the policy. Where a negative came from is seen in
+    its source: ``deepened``, ``relaxed`` or ``random``; the rank of that name is the round, the step or the draw.
+    Policies can follow each other: ``… >> Top(k=8) >> Ensure('deepen') >> Ensure('random')``.
+    """
+
+    family = "shortfall"
+
+    short: Literal["drop", "deepen", "relax", "random"] = "drop"  # what to do
+    k: int | None = None  # negatives that a query should have; those of the sampler before by default
+    limit: int = 8  # deepen: largest multiple of the sources' k; random: most draws per query, in multiples of k
+
+    def check(self) -> None:
+        """Bounds of k and the limit."""
+        require(self.k is None or self.k >= 1, self, "k", "at least 1")
+        require(self.limit >= 2, self, "limit", "at least 2")
+
+    def check_after(self, stages: tuple[Stage, ...]) -> None:
+        """There must be a number to reach, and something to reach it with."""
+        steps = [step for stage in stages for step in stage.steps()]
+        if self.k is None and wanted(Then(stages)) is None:
+            raise PipelineError(f"{self!r}: no stage before it says how many negatives are wanted. Give k=….")
+        if self.short == "deepen" and all(step.deeper(2) == step for step in steps):
+            raise PipelineError(f"{self!r}: no source before it could search deeper. Add one, or use 'random'.")
+        if self.short == "relax" and not any(_relaxed(step, 1) for step in steps):
+            raise PipelineError(f"{self!r}: no filter before it has a margin to relax. Add PositiveAware(), for one.")
+
+    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
+        """Candidates must be there."""
+        if not columns.candidates:
+            raise PipelineError(f"{self!r}: there are no candidates yet. Put it behind a source and a sampler.")
+        return columns
+
+    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Without stages before it, it can only drop."""
+        self.check_after(())
+        return self.after(Before((), pairs, step), pairs, ctx, step)
+
+    def after(self, before: Before, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Apply the policy to the queries of the block that are short."""
+        quota = self.k or wanted(Then(before.stages)) or 1
+        if self.short == "drop":
+            gone = np.isin(pairs.query, _short(pairs, ctx.block, quota)) & _living(pairs)
+            return replace(pairs, dropped=np.where(gone, -step, pairs.dropped).astype(np.int16))
+        pairs = _tagged(pairs, TAGS[self.short])
+        if self.short == "random":
+            return _TopUp(before, quota, self.limit * quota).fill(pairs, ctx)
+        for number, prefix, final in self._attempts(before, ctx):
+            short = _short(pairs, ctx.block, quota)
+            if not len(short):
+                break
+            again = prefix.run(_of(before.pairs, short), _for(short, ctx), before.step)
+            pairs = _replaced(pairs, again, short, (TAGS[self.short], number), final)
+        return pairs
+
+    def _attempts(self, before: Before, ctx: Context) -> Iterator[tuple[int, Stage, set[int]]]:
+        """Number, stages to run again, and the steps whose judgements hold."""
+        prefix = Then(before.stages)
+        steps = list(prefix.steps())
+        numbers = {before.step + place for place in range(len(steps))}
+        if self.short == "deepen":
+            factor, number = 2, 1
+            while factor <= self.limit and _could_find_more(steps, factor // 2, len(ctx.data.corpus)):
+                yield number, prefix.each(_deeper(factor)), numbers
+                factor, number = 2 * factor, number + 1
+            return
+        versions, number = list(steps), 1
+        while any(_relaxed(step, number) for step in steps):
+            versions = [_relaxed(step, number) or version for step, version in zip(steps, versions, strict=True)]
+            places = enumerate(zip(steps, versions, strict=True))
+            changed = {before.step + place for place, (step, version) in places if step != version}
+            following = iter(versions)
+            yield number, prefix.each(lambda _, following=following: next(following)), numbers - changed  # type: ignore[misc]
+            number += 1
+
+
+def wanted(pipeline: Stage) -> int | None:
+    """Negatives per query that a pipeline means to leave: k of its last sampler or random draw, summed over a pool."""
+    if isinstance(pipeline, Pool):
+        counts = [wanted(branch) for branch in pipeline.branches]
+        return sum(count for count in counts if count) if all(counts) else None
+    if isinstance(pipeline, Then):
+        found = [count for count in map(wanted, pipeline.stages) if count is not None]
+        return found[-1] if found else None
+    return pipeline.k if isinstance(pipeline, Sampler | Random | Ensure) else None
+
+
+def _deeper(factor: int) -> Callable[[Stage], Stage]:
+    return lambda stage: stage.deeper(factor)
+
+
+def _relaxed(stage: Stage, number: int) -> Stage | None:
+    return stage.relaxed(number) if isinstance(stage, Filter) else None
+
+
+def _could_find_more(steps: list[Stage], factor: int, documents: int) -> bool:
+    deep = [getattr(step.deeper(factor), "k", 0) for step in steps if step.deeper(2) != step]
+    return any(k < documents for k in deep)
+
+
+def _living(pairs: Pairs) -> NDArray[np.bool_]:
+    living: NDArray[np.bool_] = pairs.alive & (pairs.label == CANDIDATE)
+    return living
+
+
+def _counts(pairs: Pairs, block: Rows) -> NDArray[np.int64]:
+    return np.bincount(np.searchsorted(block, pairs.query[_living(pairs)]), minlength=len(block))
+
+
+def _short(pairs: Pairs, block: Rows, quota: int) -> Rows:
+    """Queries of the block with fewer living candidates, those without any row included."""
+    short: Rows = block[_counts(pairs, block) < quota]
+    return short
+
+
+def _of(pairs: Pairs, queries: Rows) -> Pairs:
+    return pairs.take(np.isin(pairs.query, queries))
+
+
+def _for(queries: Rows, ctx: Context) -> Context:
+    # What scored the pairs that came in can score more of them.
+    return replace(ctx.at(queries), scorers=dict(ctx.scorers))
+
+
+def _tagged(pairs: Pairs, tag: str) -> Pairs:
+    # Every block has the column, whether or not a query of it is short.
+    return replace(pairs, ranks={**pairs.ranks, tag: pairs.ranks.get(tag, np.zeros(len(pairs), np.int32))})
+
+
+def _replaced(pairs: Pairs, again: Pairs, short: Rows, mark: tuple[str, int], final: set[int]) -> Pairs:
+    """Put what was found again in place of the short queries' rows; what was judged by a final step stays judged."""
+    tag, number = mark
+    ours = np.isin(pairs.query, short)
+    before = pairs.take(ours)
+    again = _tagged(again, tag)
+    at = before.find(again)
+    known = (at >= 0) & before.alive[at] if len(before) else np.zeros(len(again), bool)
+    marks = np.where(_living(again) & ~known, number, 0)
+    marks[known] = before.ranks[tag][at[known]]
+    again = replace(again, ranks={**again.ranks, tag: marks.astype(np.int32)})
+    judged = before.take((before.dropped > 0) & np.isin(before.dropped, list(final)))
+    return union([pairs.take(~ours), again, judged])
+
+
+class _Given(Stage):
+    """A source or scorer that finds nothing new: it scores the rows that lack its score."""
+
+    family = "scorer"
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+
+    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Fill the column and make it the latest."""
+        name = self.stage.check_columns(Columns(candidates=True), ctx).latest
+        if name is None:
+            return pairs
+        if isinstance(self.stage, Writer):
+            ctx.scorers[name] = self.stage
+        return complete(replace(pairs, latest=name), ctx)
+
+
+class _Pass(Stage):
+    """Leaves everything as it is."""
+
+    family = "filter"
+
+    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Nothing happens."""
+        return pairs
+
+
+def _checking(stage: Stage) -> Stage:
+    """What a stage does to documents that no source returned."""
+    if stage.family in ("source", "scorer"):
+        return _Given(stage)
+    if stage.family in ("sampler", "shortfall") or (isinstance(stage, Filter) and stage.by_rank):
+        return _Pass()
+    return stage
+
+
+class _TopUp:
+    """Random documents that pass the checks of a pipeline.
+
+    Args:
+        before: the stages that check.
+        quota: negatives that a query should have.
+        most: draws per query.
+    """
+
+    def __init__(self, before: Before, quota: int, most: int) -> None:
+        self.quota, self.most, self.step = quota, most, before.step
+        self.checks = Then(before.stages).each(_checking)
+        steps = Then(before.stages).steps()
+        # Cheap filters come before dear scorers: a column is filled where the pipeline fills it, not at once.
+        self.later = {stage.column for stage in steps if isinstance(stage, Writer)}
+
+    def fill(self, pairs: Pairs, ctx: Context) -> Pairs:
+        """Draw twice as many until there are enough, or all draws are used up."""
+        most = min(self.most, len(ctx.data.corpus))
+        short, depth = _short(pairs, ctx.block, self.quota), min(2 * self.quota, most)
+        added = []
+        while len(short):
+            found = self._checked(_of(pairs, short), depth, _for(short, ctx))
+            enough = _counts(found, short) + _counts(_of(pairs, short), short) >= self.quota
+            done = np.ones(len(short), bool) if depth >= most else enough
+            added.append(_of(found, short[done]))
+            short, depth = short[~done], min(2 * depth, most)
+        return complete(union([pairs, *added]), ctx)
+
+    def _checked(self, pairs: Pairs, depth: int, ctx: Context) -> Pairs:
+        """Of the first ``depth`` draws of each query: those that fill it up, and those that were judged unfit."""
+        drawn = self._drawn(pairs, depth, ctx)
+        living = pairs.kept()
+        rows = union([replace(living, latest=None), drawn])
+        earlier = {name: scorer for name, scorer in ctx.scorers.items() if name not in self.later}
+        seen = self.checks.run(rows, replace(ctx, scorers=earlier), self.step)
+        seen = seen.take((seen.label == CANDIDATE) & (drawn.find(seen) >= 0))
+        seen = replace(seen, ranks={**seen.ranks, "random": drawn.ranks["random"][drawn.find(seen)]})
+        need = self.quota - _counts(pairs, ctx.block)
+        order = segments.ranks(np.where(seen.alive, -seen.ranks["random"].astype(np.float64), -np.inf), seen.starts)
+        enough = seen.alive & (order <= need[np.searchsorted(ctx.block, seen.query)])
+        return replace(seen.take(enough | (seen.dropped > 0)), latest=pairs.latest)
+
+    def _drawn(self, pairs: Pairs, depth: int, ctx: Context) -> Pairs:
+        """Draws that repeat neither a document of the query, nor the text of one."""
+        seeded = replace(ctx, seed=noise.key_of(f"Ensure/{ctx.seed}"))
+        doc, _ = Random(k=self.most).retrieve(ctx.block, depth, seeded)
+        query = np.repeat(ctx.block, doc.shape[1])
+        rank = np.tile(np.arange(1, doc.shape[1] + 1, dtype=np.int32), len(ctx.block))
+        text = (query.astype(np.int64) << 32) | ctx.data.same[doc.ravel()]
+        known = (pairs.query.astype(np.int64) << 32) | ctx.data.same[pairs.doc]
+        first = np.zeros(len(text), bool)
+        first[np.unique(text, return_index=True)[1]] = True
+        new = first & ~np.isin(text, known)
+        drawn = Pairs.build(query[new], doc.ravel()[new], ranks={"random": rank[new]})
+        scores = {name: np.full(len(drawn), np.nan, np.float32) for name in pairs.scores}
+        return replace(drawn, scores=scores, latest=None)
