@@ -69,3 +69,15 @@ def test_distinct_is_numpys_unique(top):
     for a, b in zip(segments.distinct(numbers), np.unique(numbers, return_inverse=True), strict=True):
         assert a.tolist() == b.tolist()
     assert [len(part) for part in segments.distinct(np.zeros(0, np.int32))] == [0, 0]
+
+
+@given(rows)
+@settings(max_examples=200, deadline=None)
+def test_the_best_row_agrees_with_a_sort(drawn):
+    query, values, mask = columns(drawn)
+    values = np.where(mask, values, -np.inf)
+    tie = np.random.default_rng(len(query)).permutation(len(query)).astype(np.int32)
+    got = segments.best(values, segments.starts_of(query), tie)
+    for at, query_row in enumerate(sorted(set(query.tolist()))):
+        rows_ = [i for i in np.flatnonzero(query == query_row) if values[i] > -np.inf]
+        assert got[at] == (min(rows_, key=lambda i: (-values[i], tie[i])) if rows_ else -1)

@@ -7,12 +7,13 @@ queries at once; nothing loops over queries.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Reduction = Literal["min", "max", "mean"]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def starts_of(query: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -52,7 +53,7 @@ def expand(first: NDArray[np.integer], sizes: NDArray[np.integer]) -> tuple[NDAr
     return run, np.asarray(first, np.int64)[run] + within
 
 
-def spread(per_query: NDArray[np.generic], starts: NDArray[np.int64]) -> NDArray[np.generic]:
+def spread(per_query: NDArray[Scalar], starts: NDArray[np.int64]) -> NDArray[Scalar]:
     """Repeat one value per query for each of its rows, shape (queries,) -> (n,)."""
     return np.repeat(per_query, np.diff(starts))
 
@@ -208,3 +209,24 @@ def distinct(numbers: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[n
     seen[numbers] = True
     place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
     return np.flatnonzero(seen), place[numbers]
+
+
+def best(values: NDArray[np.floating], starts: NDArray[np.int64], tie: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The row with the largest value of each query, int64 (queries,); -1 where all are ``-inf``.
+
+    Args:
+        values: shape (n,); NaN is not allowed.
+        starts: offsets of the queries, shape (queries + 1,).
+        tie: of equal values the smallest one of these wins; distinct within a query, shape (n,).
+
+    >>> best(np.array([1.0, 3.0, 3.0, -np.inf]), np.array([0, 3, 4]), np.int32([5, 9, 7, 1])).tolist()
+    [2, -1]
+    """
+    out = np.full(len(starts) - 1, -1, np.int64)
+    if len(out):
+        sizes = np.diff(starts)
+        largest = (values == np.repeat(np.maximum.reduceat(values, starts[:-1]), sizes)) & (values > -np.inf)
+        ties = np.where(largest, tie.astype(np.int64), np.iinfo(np.int64).max)
+        rows = np.flatnonzero(largest & (ties == np.repeat(np.minimum.reduceat(ties, starts[:-1]), sizes)))
+        out[np.repeat(np.arange(len(out)), sizes)[rows]] = rows
+    return out

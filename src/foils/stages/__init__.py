@@ -1,11 +1,16 @@
 """Sources, scorers, labelers, filters and samplers: frozen values with ``Pairs -> Pairs``."""
 
+from foils.stages.balance import Balanced, DistanceWeighted
 from foils.stages.clusters import Cluster, ClusterQuery
 from foils.stages.context import Context
-from foils.stages.families import Filter, Labeler, Sampler, Scorer, Source
+from foils.stages.curriculum import Grades, Groups
+from foils.stages.diverse import MMR
+from foils.stages.families import Filter, Labeler, ListScorer, Sampler, Scorer, Source
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.labelers import Promote
+from foils.stages.mix import Mix
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
+from foils.stages.rank_prior import RankPrior
 from foils.stages.samplers import SimANS, Softmax, Top, Uniform
 from foils.stages.scorers import BiEncoder, CrossEncoder
 from foils.stages.shortfall import Ensure
@@ -13,28 +18,40 @@ from foils.stages.siblings import Siblings
 from foils.stages.sources import BM25, Dense, Load, Random
 from foils.stages.stage import Pool, Stage, Then
 from foils.stages.trajectory import Trajectory
+from foils.stages.triangle import PositiveSimilarity, TriSampler
+from foils.stages.weights import Debiased
 
 __all__ = [
     "BM25",
+    "MMR",
+    "Balanced",
     "Between",
     "BiEncoder",
     "Cluster",
     "ClusterQuery",
     "Context",
     "CrossEncoder",
+    "Debiased",
     "Dense",
+    "DistanceWeighted",
     "Distinct",
     "Ensure",
     "Filter",
+    "Grades",
+    "Groups",
     "Labeler",
+    "ListScorer",
     "Load",
+    "Mix",
     "NoAnswer",
     "Pool",
     "PositiveAware",
     "PositiveNeighbours",
+    "PositiveSimilarity",
     "Promote",
     "QuestionNeighbours",
     "Random",
+    "RankPrior",
     "Ranks",
     "Sampler",
     "Scorer",
@@ -46,5 +63,6 @@ __all__ = [
     "Then",
     "Top",
     "Trajectory",
+    "TriSampler",
     "Uniform",
 ]

@@ -7,6 +7,7 @@ a *sampler* only keep k of them. The base classes guarantee this; a strategy is 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -172,6 +173,42 @@ class Reader(Stage):
         return rows, view
 
 
+class ListScorer(Reader, Writer):
+    """Adds a column that depends on a query's whole list, such as a weight. An author writes ``rate``.
+
+    The column is nobody's similarity: ``score`` keeps its meaning, and rows that join later are not rated.
+    """
+
+    family = "scorer"
+
+    @property
+    def column(self) -> str:
+        """The column it writes."""
+        raise NotImplementedError
+
+    def origin(self, model: Callable[[str], object]) -> str:
+        """The stage with all its fields."""
+        return self.full()
+
+    def rate(self, view: Pairs) -> NDArray[np.floating]:
+        """A finite value for each row of the living lists, (n,)."""
+        raise NotImplementedError
+
+    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Rate positives and living candidates."""
+        rows, view = self._living(pairs)
+        values = np.full(len(pairs), np.nan, np.float32)
+        values[rows] = self.rate(view)
+        self.refuse_infinite(values[rows])
+        return replace(pairs, scores={**pairs.scores, self.column: values})
+
+    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
+        """What it reads must be there; its column is new, and ``score`` means what it meant."""
+        columns = super().check_columns(columns, ctx)
+        names = (*(n for n in columns.names if n != self.column), self.column)
+        return replace(columns, names=names, origins={**columns.origins, self.column: self.origin(ctx.identity)})
+
+
 class Labeler(Reader):
     """Changes labels. An author writes ``relabel``: 1 positive, 0 candidate, -1 set aside."""
 
@@ -254,6 +291,12 @@ class Sampler(Reader):
         """As ``logits``, for the few that need vectors or texts and therefore work on collections only."""
         return np.asarray(self.logits(view), np.float64)
 
+    def draw(self, view: Pairs, logits: NDArray[np.float64], ctx: Context) -> NDArray[np.float64]:
+        """The values whose k largest are kept, ``-inf`` for none; for the few whose k draws depend on one another."""
+        if not self.noisy:
+            return logits
+        return logits + noise.gumbel(ctx.seed, type(self).__name__, *ctx.keys(view.query, view.doc))
+
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Mark the candidates that are not among the k with minus this step."""
         rows, view = self._living(pairs)
@@ -265,9 +308,8 @@ class Sampler(Reader):
             if (segments.count(view.label == POSITIVE, view.starts)[segments.count(bad, view.starts) > 0] == 0).all():
                 remedy = "Their queries have no positive to compare with: skip those, or use Softmax, Uniform or Top."
             raise PipelineError(f"{self!r}: the logits of {int(bad.sum()):,} candidates are NaN or infinite. {remedy}")
-        if self.noisy:
-            logits = logits + noise.gumbel(ctx.seed, type(self).__name__, *ctx.keys(view.query, view.doc))
-        chosen = segments.topk_mask(np.where(candidates, logits, -np.inf), view.starts, self.k, view.doc)
+        drawn = np.where(candidates, self.draw(view, logits, ctx), -np.inf)
+        chosen = segments.topk_mask(drawn, view.starts, self.k, view.doc)
         dropped = pairs.dropped.copy()
         dropped[rows[candidates & ~chosen]] = -step
         return replace(pairs, dropped=dropped)

@@ -61,6 +61,10 @@ class SimANS(Sampler):
     the peak is then at ``s⁺ - b``. Zhou et al. 2022, arXiv:2210.11773, section 4; a = 0.5 and b = 0 are their values
     for TriviaQA and MS MARCO, on dot products. ``a`` is per squared score unit: cosines need a far larger one. Draws
     are exact and without replacement (the released code's are neither).
+
+    Released variants: NQ, TriviaQA, MS MARCO documents: ``b_sign='code'``; MS MARCO passages: ``kernel='laplace',
+    a=3.0``; the README's ``exp(-τ (s - s⁺)²)``: ``a=τ``; the unused "v3", ``exp(0.5 |s(d⁺,d) - min|)``, is
+    ``PositiveSimilarity('m') >> Softmax(k=…, temperature=2.0)``.
     """
 
     k: int  # negatives per query

@@ -1,0 +1,85 @@
+"""Negatives of several kinds, in given shares."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.core import noise, segments
+from foils.core.errors import PipelineError
+from foils.core.pairs import CANDIDATE, Pairs
+from foils.core.spec import declare, require
+from foils.stages.context import Context
+from foils.stages.families import Sampler
+
+
+@declare
+class Mix(Sampler):
+    """Negatives of several kinds of sources, drawn in given shares.
+
+    For each of the k places a kind is drawn by its weight, then one of that kind's candidates uniformly. A kind that
+    has none left leaves its share to the others in proportion. A candidate that several sources found is drawn once,
+    through whichever kind comes first, and remains marked with all of them. Candidates of no named kind are not drawn.
+
+    Lu et al. 2020, arXiv:2010.12523, and 2021 (EMNLP): kinds of negatives complement each other, and drawing from their
+    union does about as well as the best one on every task. Equal shares are ours; the paper's were not at hand.
+    ``(BM25(k=50) + Dense('student', k=50) + Random(k=20)) >> Mix(k=8, kinds=['bm25', 'student', 'random'])``
+    """
+
+    k: int  # negatives per query
+    kinds: tuple[str, ...]  # sources: 'bm25', 'random', an encoder's name, …
+    weights: tuple[float, ...] = ()  # share of each kind, above 0; equal by default
+
+    def check(self) -> None:
+        """One positive weight for each of at least one kind."""
+        super().check()
+        require(bool(self.kinds) and len(set(self.kinds)) == len(self.kinds), self, "kinds", "different names")
+        fitting = not self.weights or len(self.weights) == len(self.kinds)
+        require(fitting and all(w > 0 for w in self.weights), self, "weights", "one number above 0 for each kind")
+
+    def weigh(self, view: Pairs, ctx: Context) -> NDArray[np.float64]:
+        """Log-probability in the first draw."""
+        member = self._members(view)
+        size = np.stack([segments.count(of, view.starts) for of in member])
+        share = np.where(size > 0, self._weights[:, None], 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            each = np.nan_to_num(share / share.sum(axis=0) / size)
+            logits: NDArray[np.float64] = np.log((member * np.repeat(each, np.diff(view.starts), axis=1)).sum(axis=0))
+        return logits
+
+    @property
+    def _weights(self) -> NDArray[np.float64]:
+        return np.asarray(self.weights or (1.0,) * len(self.kinds), np.float64)
+
+    def _members(self, view: Pairs) -> NDArray[np.bool_]:
+        """Which candidates are of which kind, (kinds, n)."""
+        if not len(view):
+            return np.zeros((len(self.kinds), 0), bool)
+        missing = [kind for kind in self.kinds if kind not in view.ranks]
+        if missing:
+            have = ", ".join(repr(name) for name in view.ranks) or "none"
+            raise PipelineError(f"{self!r}: no source here is called {missing[0]!r}; there is: {have}.")
+        return np.stack([(view.ranks[kind] > 0) & (view.label == CANDIDATE) for kind in self.kinds])
+
+    def draw(self, view: Pairs, logits: NDArray[np.float64], ctx: Context) -> NDArray[np.float64]:
+        """The order of draws: k for the first, k - 1 for the second, …; ``-inf`` for the rest."""
+        member = self._members(view)
+        # A random order of each kind's candidates, drawn once: the next unused one is uniform among those left.
+        keys = ctx.keys(view.query, view.doc)
+        turn = np.stack([noise.uniform(ctx.seed, f"Mix/{kind}", *keys) for kind in self.kinds])
+        asked = ctx.data.queries.keys[view.queries]
+        rows = np.arange(len(view))
+        drawn = np.full(len(view), -np.inf)
+        for place in range(self.k):
+            left = np.stack([segments.count(of, view.starts) > 0 for of in member])
+            share = np.cumsum(np.where(left, self._weights[:, None], 0.0), axis=0)
+            pick = noise.uniform(ctx.seed, f"Mix/{place}", asked, np.zeros(len(asked), np.uint64)) * share[-1]
+            kind = np.minimum((share <= pick).sum(axis=0), len(self.kinds) - 1)
+            at = segments.spread(kind, view.starts)
+            best = segments.best(np.where(member[at, rows], turn[at, rows], -np.inf), view.starts, view.doc)
+            found = best[best >= 0]
+            if not len(found):
+                break
+            drawn[found] = self.k - place
+            member[:, found] = False
+        return drawn
