@@ -1,1 +1,0 @@
-"""Functions that stand in for those of other tools."""
