@@ -47,6 +47,18 @@ class OverlapReranker:
         )
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Of length 1, float32."""
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+def clustered(n: int, dim: int = 24, clusters: int = 20, seed: int = 0) -> np.ndarray:
+    """Unit vectors around fixed centres; another seed gives others around the same ones."""
+    centres = np.random.default_rng(0).standard_normal((clusters, dim))
+    rng = np.random.default_rng(seed)
+    return unit(centres[rng.integers(0, clusters, n)] + 0.7 * rng.standard_normal((n, dim)))
+
+
 def write_jsonl(path: Path, rows: list[dict]) -> None:
     opener = gzip.open if path.suffix == ".gz" else open
     with opener(path, "wt", encoding="utf-8") as file:

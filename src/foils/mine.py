@@ -21,6 +21,7 @@ from foils.core.pairs import Pairs
 from foils.core.spec import full, parse
 from foils.parts import part_table
 from foils.stages.context import Context, Progress
+from foils.stages.sources import Dense
 from foils.stages.stage import Columns, Stage
 from foils.staging import Staging, alone, differences
 from foils.store import MANIFEST, Negatives
@@ -75,6 +76,7 @@ class Miner:
             self._fill(staging, pipeline, ctx)
             counted = summary(staging, pipeline, columns, len(rows))
             counted["counts"]["skipped_leaks"] = len(leaked)
+            counted["indexes"] = _indexes(pipeline, ctx)
             return staging.publish({"parts": -(-len(rows) // part_size(len(rows))), **counted})
 
     def _fill(self, staging: Staging, pipeline: Stage, ctx: Context) -> None:
@@ -204,6 +206,12 @@ def _versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _indexes(pipeline: Stage, ctx: Context) -> dict[str, Any]:
+    """Of each source with an approximate index, what was built and its measured recall."""
+    found = {repr(stage): stage.found_by(ctx) for stage in pipeline.steps() if isinstance(stage, Dense)}
+    return {text: record for text, record in found.items() if record is not None}
 
 
 def _finished(out: Path, job: Mapping[str, Any], *, overwrite: bool) -> Negatives | None:
