@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from foils.cli import app
-from foils.core import spec
+from foils.core import declared, spec
 from foils.recipe import shipped
 from foils.stages import Sampler
 
@@ -41,7 +41,7 @@ def test_every_recipe_is_mentioned():
 
 
 def test_the_example_of_an_own_stage_works(monkeypatch):
-    monkeypatch.setattr(spec, "_REGISTRY", dict(spec._REGISTRY))
+    monkeypatch.setattr(declared, "_REGISTRY", dict(declared._REGISTRY))
     block = re.search(
         r"## Your own stage\n+```python\n(.*?)```", (ROOT / "docs" / "pipelines.md").read_text(), re.DOTALL
     )

@@ -157,6 +157,7 @@ def mine(
     leaks: Annotated[
         Literal["skip", "keep"], typer.Option(help="Queries that are also in dev or test: mine for them, or not.")
     ] = "skip",
+    at: Annotated[float, typer.Option(help="Progress of training that scheduled numbers are taken at, 0 to 1.")] = 0.0,
     overwrite: Overwrite = False,
     seed: Seed = 0,
     as_json: Json = False,
@@ -181,7 +182,7 @@ def mine(
     models = open_models(stage, named, precision=precision)  # type: ignore[arg-type]
     with progress() as shown:
         policy: Literal["skip", "keep"] = "keep" if without_positives else "skip"
-        miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy, leaks=leaks)
+        miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy, leaks=leaks, at=at)
         found = miner.mine(collection, stage, split=_split(collection, split), seed=seed, encoders=models, out=out)
     _show(as_json, {"out": str(out), **found.manifest}, None if as_json else mined(found.manifest, str(out)))
 

@@ -18,7 +18,7 @@ from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.errors import DataError, PipelineError, SpecError, StoreError
 from foils.core.pairs import Pairs
-from foils.core.spec import full, parse
+from foils.core.spec import full, parse, resolve, scheduled
 from foils.parts import part_table
 from foils.stages.context import Context, Progress
 from foils.stages.sources import Dense
@@ -32,7 +32,8 @@ Models = Mapping[str, Encoder | Reranker]
 
 @dataclass(frozen=True)
 class Miner:
-    """Where and how to mine; what comes out does not depend on it, except for ``without_positives`` and ``leaks``.
+    """Where and how to mine; what comes out does not depend on it, except for ``without_positives``, ``leaks``
+    and ``at``.
 
     Attributes:
         cache: folder for vectors and indexes; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
@@ -41,6 +42,7 @@ class Miner:
             and margins do not apply to them).
         leaks: ``skip`` queries whose normalised text also is a query of a held-out split (`Collection.held_out`), or
             ``keep`` them. Nothing else of other splits is read.
+        at: progress of training, 0 to 1, that scheduled numbers of a pipeline are taken at; see `foils.core.schedule`.
         overwrite: whether another run's result in the same folder may be replaced.
         progress: called with (what, done, total).
     """
@@ -49,6 +51,7 @@ class Miner:
     block: int = 1024
     without_positives: Literal["skip", "keep"] = "skip"
     leaks: Literal["skip", "keep"] = "skip"
+    at: float = 0.0
     overwrite: bool = False
     progress: Progress | None = None
 
@@ -60,6 +63,7 @@ class Miner:
         self, data: Collection, pipeline: Stage, *, split: str, seed: int, encoders: Models, out: Path
     ) -> Negatives:
         """See `mine`."""
+        given, pipeline = pipeline, resolve(pipeline, self.at)
         leaked = _leaked(data, split) if self.leaks == "skip" else np.zeros(0, np.int32)
         rows = self._rows(data, split, leaked)
         cache = cache_root(self.cache)
@@ -68,6 +72,8 @@ class Miner:
         if not columns.candidates:
             raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
         job = _job(ctx, pipeline, without_positives=self.without_positives, leaks=self.leaks)
+        if scheduled(given):
+            job["schedule"] = {"pipeline": full(given), "at": self.at}
         with alone(out, lambda: self._tell("waiting for another process", 0, 1)):
             finished = _finished(out, job, overwrite=self.overwrite)
             if finished is not None:

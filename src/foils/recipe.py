@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from foils.core.errors import SpecError
-from foils.core.spec import parse
+from foils.core.spec import parse, scheduled
 from foils.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def load_recipe(name: str | Path) -> Recipe:
     if not isinstance(needs, list):
         raise SpecError(f"recipe {label!r}: needs: {needs!r} is no list; write [student].")
     try:
-        return Recipe(
+        recipe = Recipe(
             name=label,
             title=str(content.get("title", label)),
             cite=str(content.get("cite", "")),
@@ -128,5 +128,9 @@ def load_recipe(name: str | Path) -> Recipe:
             batches=parse(str(content.get("batches", "Shuffled()")), "batches"),
             notes=" ".join(str(content.get("notes", "")).split()),
         )
+        for key in ("contrast", "loss", "batches"):
+            if scheduled(getattr(recipe, key)):
+                raise SpecError(f"{key}: {getattr(recipe, key)!r}: only mine: may depend on the progress of training.")
     except SpecError as error:
         raise SpecError(f"recipe {label!r}: {error}") from None
+    return recipe

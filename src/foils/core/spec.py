@@ -11,170 +11,45 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
-import math
-import types
-import typing
-from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.metadata import entry_points
-from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
+from collections.abc import Iterable
+from typing import Any
 
+from foils.core.declared import (
+    Declared,
+    Kind,
+    Schedule,
+    declare,
+    fields_of,
+    full,
+    known_as,
+    registry,
+    require,
+    resolve,
+    scheduled,
+    types_of,
+)
 from foils.core.errors import SpecError
+from foils.core.schedule import Cosine, Linear, Step
 
-Kind = Literal["stage", "contrast", "loss", "batches", "refresh"]
-_REGISTRY: dict[str, type[Declared]] = {}
+__all__ = [
+    "Cosine",
+    "Declared",
+    "Kind",
+    "Linear",
+    "Schedule",
+    "Step",
+    "declare",
+    "full",
+    "parse",
+    "registry",
+    "require",
+    "resolve",
+    "scheduled",
+    "types_of",
+]
+
 _OPERATORS = {ast.RShift: ">>", ast.Add: "+", ast.Mult: "*"}
 _METHODS = {">>": "__rshift__", "+": "__add__", "*": "__mul__"}
-
-
-class Declared:
-    """Base of everything with a text form. A family says its ``role``; `declare` does the rest."""
-
-    role: ClassVar[Kind]
-
-    def check(self) -> None:
-        """Refuse values out of bounds with `SpecError`; see `require`."""
-
-    def __repr__(self) -> str:
-        return _call(self, full=False)
-
-    def full(self) -> str:
-        """The text form with every field written out: what manifests store."""
-        return _call(self, full=True)
-
-
-D = TypeVar("D", bound=type[Declared])
-
-
-@dataclass_transform(frozen_default=True)
-def declare(cls: D) -> D:
-    """Make a class a frozen value and register it under its name.
-
-    Annotations become fields whose types are checked on construction (``int`` is accepted for ``float``, nothing else
-    is converted), and ``check`` is called for bounds.
-
-    Raises:
-        SpecError: another class of that name is declared already.
-    """
-
-    def post(self: Declared) -> None:
-        for field in _fields(type(self)):
-            object.__setattr__(self, field.name, _typed(self, field.name, getattr(self, field.name)))
-        self.check()
-
-    cls.__post_init__ = post  # type: ignore[attr-defined]
-    made = dataclasses.dataclass(frozen=True, repr=False)(cls)
-    known = _REGISTRY.get(made.__name__)
-    if known is not None and (known.__module__, known.__qualname__) != (made.__module__, made.__qualname__):
-        raise SpecError(f"{made.__name__!r} is declared twice: in {known.__module__} and in {made.__module__}.")
-    _REGISTRY[made.__name__] = made
-    return typing.cast(D, made)
-
-
-def require(holds: bool, value: Declared, name: str, bound: str) -> None:
-    """Raise `SpecError` unless a field is within its bound; the message names field, value and bound."""
-    if not holds:
-        raise SpecError(f"{type(value).__name__}({name}={getattr(value, name)!r}): {name} must be {bound}.")
-
-
-@cache
-def _load_plugins() -> None:
-    # Third parties publish stages, contrasts and losses under this group; loading a module declares what is in it.
-    for point in entry_points(group="foils.stages"):
-        point.load()
-
-
-def registry(kind: Kind) -> dict[str, type[Declared]]:
-    """All declared classes of a kind by name, plugins included, sorted by name."""
-    _load_plugins()
-    return {name: cls for name, cls in sorted(_REGISTRY.items()) if cls.role == kind}
-
-
-@cache
-def _hints(cls: Any) -> Mapping[str, Any]:
-    return typing.get_type_hints(cls)
-
-
-def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
-    return tuple(field for field in dataclasses.fields(cls) if field.init and not field.name.startswith("_"))
-
-
-def _typed(owner: Declared, name: str, value: Any) -> Any:
-    hint = _hints(typing.cast(Any, type(owner)))[name]
-    ok, converted = _fits(value, hint)
-    if not ok:
-        raise SpecError(f"{type(owner).__name__}({name}={value!r}): {name} must be {_say(hint)}.")
-    return converted
-
-
-def _fits(value: Any, hint: Any) -> tuple[bool, Any]:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        for option in typing.get_args(hint):
-            ok, converted = _fits(value, option)
-            if ok:
-                return True, converted
-        return False, value
-    if origin is Literal:
-        return value in typing.get_args(hint) and not isinstance(value, bool), value
-    if origin is tuple:
-        items = typing.get_args(hint)
-        if not isinstance(value, list | tuple):
-            return False, value
-        fitted = [_fits(item, items[0]) for item in value]
-        return all(ok for ok, _ in fitted), tuple(item for _, item in fitted)
-    if hint is float:
-        # Infinity has no literal, so its text form could not be read back.
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return number, float(value) if number else value
-    if hint is int and isinstance(value, bool):
-        return False, value
-    if hint is None or hint is type(None):
-        return value is None, value
-    return isinstance(value, hint), value
-
-
-def types_of(cls: type[Declared]) -> dict[str, str]:
-    """What each field accepts, in words."""
-    hints = _hints(typing.cast(Any, cls))
-    return {field.name: _say(hints[field.name]) for field in _fields(cls)}
-
-
-def _say(hint: Any) -> str:
-    origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(_say(option) for option in typing.get_args(hint))
-    if origin is Literal:
-        return "one of " + ", ".join(repr(option) for option in typing.get_args(hint))
-    if origin is tuple:
-        return "a list of " + _say(typing.get_args(hint)[0])
-    names = {
-        int: "a whole number",
-        float: "a number",
-        str: "a text in quotes",
-        bool: "True or False",
-        type(None): "None",
-    }
-    return names.get(hint, getattr(hint, "__name__", str(hint)))
-
-
-def _call(value: Declared, *, full: bool) -> str:
-    arguments: list[str] = []
-    leading = True
-    for field in _fields(type(value)):
-        content = getattr(value, field.name)
-        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-        if not (full or required) and content == field.default:
-            continue
-        text = repr(list(content)) if isinstance(content, tuple) else repr(content)
-        leading = leading and required and isinstance(content, str)
-        arguments.append(text if leading else f"{field.name}={text}")
-    return f"{type(value).__name__}({', '.join(arguments)})"
-
-
-def full(value: Any) -> str:
-    """The text form of a value with every field; ``parse(full(v)) == v``."""
-    return value.full() if isinstance(value, Declared) else repr(value)
 
 
 def parse(text: str, *kinds: Kind) -> Any:
@@ -268,7 +143,7 @@ class _Reader:
         folded = {name.lower(): name for name in self.names}
         close = difflib.get_close_matches(node.id.lower(), folded, n=1, cutoff=0.6)
         hint = f"; did you mean {folded[close[0]]!r}?" if close else "."
-        other = _REGISTRY.get(node.id)
+        other = known_as(node.id)
         if other is not None:
             raise self.fail(node, f"{node.id!r} is a {other.role}, not a {word}; it cannot stand here.")
         raise self.fail(node, f"unknown {word} {node.id!r}{hint} See: foils stages")
@@ -276,14 +151,16 @@ class _Reader:
     def call(self, node: ast.Call) -> Declared:
         if not isinstance(node.func, ast.Name):
             raise self.fail(node, "only declared names can be called; there are no imports and no attributes here")
-        cls = self.lookup(node.func)
-        fields = [field.name for field in _fields(cls)]
+        return self.made(node, self.lookup(node.func))
+
+    def made(self, node: ast.Call, cls: type[Declared]) -> Declared:
+        fields = [field.name for field in fields_of(cls)]
         if len(node.args) > len(fields):
             raise self.fail(node.args[len(fields)], f"{cls.__name__} takes at most {len(fields)} arguments")
-        given = {name: self.literal(argument) for name, argument in zip(fields, node.args, strict=False)}
+        given = {name: self.content(argument) for name, argument in zip(fields, node.args, strict=False)}
         for keyword in node.keywords:
             self.keyword(cls, fields, given, keyword)
-        missing = [f.name for f in _fields(cls) if f.name not in given and f.default is dataclasses.MISSING]
+        missing = [f.name for f in fields_of(cls) if f.name not in given and f.default is dataclasses.MISSING]
         if missing:
             raise self.fail(node, f"{cls.__name__} needs {', '.join(f'{name}=…' for name in missing)}")
         try:
@@ -298,12 +175,21 @@ class _Reader:
             close = difflib.get_close_matches(node.arg, fields, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(fields) or 'no fields'}."
             raise self.fail(node, f"{cls.__name__} has no field {node.arg!r}; {hint}")
-        given[node.arg] = self.literal(node.value)
+        given[node.arg] = self.content(node.value)
+
+    def content(self, node: ast.expr) -> Any:
+        # Of all that can be called, only a schedule can stand in place of a field's number.
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            schedule = registry("schedule").get(node.func.id)
+            if schedule is not None:
+                return self.made(node, schedule)
+        return self.literal(node)
 
     def literal(self, node: ast.expr) -> Any:
         try:
             return ast.literal_eval(node)
         except (ValueError, TypeError):  # TypeError: a key that cannot be hashed, such as {[1]: 2}
             raise self.fail(
-                node, "a literal is needed here: a number, a text in quotes, True, False, None or a list"
+                node,
+                "a literal is needed here: a number, a text in quotes, True, False, None, a list or a schedule",
             ) from None

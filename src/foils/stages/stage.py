@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foils.core.errors import ModelError, PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, union
-from foils.core.spec import Declared, Kind, require
+from foils.core.spec import Declared, Kind, require, scheduled
 from foils.stages.context import Context
 
 Family = Literal["source", "scorer", "labeler", "filter", "sampler", "shortfall", "then", "pool"]
@@ -77,6 +77,8 @@ class Stage(Declared):
             pairs: positives (label 1) of the block's queries, and candidates if there are any already.
             ctx: the surroundings; ``ctx.block`` are the queries.
         """
+        if scheduled(self):
+            raise PipelineError(f"{self!r} depends on the progress of training. Resolve it first: resolve(stage, 0.5).")
         have = bool(np.any(pairs.label == CANDIDATE))
         self.check_columns(Columns(tuple(pairs.scores), pairs.latest, candidates=have), ctx)
         return self.run(pairs, ctx, 1)
