@@ -15,7 +15,8 @@ import pytest
 from foils.adapters import ann
 from foils.adapters.ann import INDEXES, Wanted, build, prepare, recall, sampled
 from foils.adapters.ann_index import rescored
-from foils.adapters.ann_settings import KINDS, Exact, IvfFlat, parse
+from foils.adapters.ann_settings import KINDS, Exact, IvfFlat
+from foils.adapters.ann_text import parse
 from foils.adapters.exact import ExactIndex, pair_scores, search
 from foils.core.errors import MissingExtra, ModelError, SpecError, StoreError
 from little import clustered
@@ -108,7 +109,7 @@ def test_a_second_build_is_the_same(kind, docs, queries):
 def test_threads_change_nothing():
     script = (
         "import hashlib, sys; sys.path.insert(0, sys.argv[1])\n"
-        "from foils.adapters.ann import INDEXES, build; from foils.adapters.ann_settings import parse\n"
+        "from foils.adapters.ann import INDEXES, build; from foils.adapters.ann_text import parse\n"
         "from little import clustered\n"
         "docs, queries = clustered(5000, 32), clustered(200, 32, seed=1)\n"
         "for kind in INDEXES:\n"
@@ -151,6 +152,11 @@ def test_saved_and_loaded_it_finds_the_same(kind, docs, queries, tmp_path):
     index.save(tmp_path)
     loaded = INDEXES[kind](index.settings, docs, tmp_path)
     assert same(loaded.search(queries, 20), index.search(queries, 20))
+    (tmp_path / "copy").mkdir()
+    loaded.save(tmp_path / "copy")
+    (tmp_path / "rows.npy").unlink()
+    copied = INDEXES[kind](index.settings, docs, tmp_path / "copy")
+    assert same(copied.search(queries, 20), index.search(queries, 20))
 
 
 @KIND

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from foils.adapters.ann import build, recall
-from foils.adapters.ann_settings import parse
+from foils.adapters.ann_text import parse
 from foils.adapters.exact import search
 from little import clustered, unit
 

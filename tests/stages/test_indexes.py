@@ -9,6 +9,7 @@ from foils.core.errors import SpecError
 from foils.core.spec import full, parse
 from foils.mine import Miner, _joined, _of
 from foils.stages import BM25, Dense
+from foils.stages.stage import Columns
 from foils.staging import Staging
 from foils.store import MANIFEST
 from little import HashEncoder
@@ -32,6 +33,14 @@ def test_the_text_form_round_trips_and_exact_search_is_not_written():
         parse("Dense('student', k=5, index='hnws')")
     with pytest.raises(SpecError, match="no parameter 'cells'"):
         Dense("student", k=5, index="ivf-flat(cells=3)")
+
+
+def test_an_index_that_does_not_fit_is_refused_before_anything_is_encoded(context):
+    ctx = context()
+    with pytest.raises(SpecError, match="fetch must be at least"):
+        Dense("student", k=50, index="bits(fetch=20)").check_columns(Columns(), ctx)
+    with pytest.raises(SpecError, match="divisors of the dimension 16"):
+        Dense("student", k=50, index="ivf-pq(m=5)").check_columns(Columns(), ctx)
 
 
 @pytest.mark.parametrize("index", ROUGH)

@@ -7,6 +7,7 @@ parallel insertion is a race. Searches run in parallel, each query by itself.
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,8 +57,13 @@ class _Faiss(Approximate):
 
     _index: Any
 
+    _folder: Path | None = None  # where it is mapped from; such lists can be neither changed nor written
+
     def _save(self, folder: Path) -> None:
-        library().write_index(self._index, str(folder / _FILE))
+        if self._folder is None:
+            library().write_index(self._index, str(folder / _FILE))
+        else:
+            shutil.copyfile(self._folder / _FILE, folder / _FILE)
 
     def _parts(self, rows: NDArray[np.int32]) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
         for start in range(0, len(rows), _CHUNK):
@@ -72,6 +78,7 @@ class HnswIndex(_Faiss):
 
     def _build(self) -> None:
         faiss = library()
+        self._folder = None
         index = faiss.IndexHNSWFlat(self.docs.shape[1], self.settings.m, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = self.settings.ef_construction
         with _one_thread(faiss):
@@ -80,7 +87,7 @@ class HnswIndex(_Faiss):
         self._index = index
 
     def _load(self, folder: Path) -> None:
-        faiss = library()
+        faiss, self._folder = library(), folder
         # Older versions cannot map a graph.
         self._index = faiss.read_index(str(folder / _FILE), getattr(faiss, "IO_FLAG_MMAP_IFC", 0))
 
@@ -97,7 +104,6 @@ class _Cells(_Faiss):
     """Inverted lists over k-means cells; FAISS keeps the row numbers."""
 
     settings: IvfFlat | IvfPq
-    _folder: Path | None = None
 
     def _empty(self, faiss: Any) -> Any:
         """The untrained index."""
@@ -157,7 +163,7 @@ class IvfFlatIndex(_Cells):
     def _update(self, changed: NDArray[np.int32], gone: NDArray[np.int32], before: NDArray[np.int32]) -> Done:
         if not self._index.is_trained:
             return self._rebuilt()
-        if self._folder is not None:  # mapped lists cannot be changed
+        if self._folder is not None:
             self._index, self._folder = library().read_index(str(self._folder / _FILE)), None
         self._index.remove_ids(gone.astype(np.int64))
         self._add(changed)

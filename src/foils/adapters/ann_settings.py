@@ -1,4 +1,4 @@
-"""How an index is asked for: ``exact``, ``auto``, ``ivf-flat(nlist=1264, nprobe=64)``, … and the values behind it.
+"""The kinds of indexes and their parameters; `foils.adapters.ann_text.parse` reads them from a text.
 
 Each kind is a frozen dataclass whose whole numbers may be 0: chosen from the collection. `Settings.derive` chooses; it
 also lowers what cannot be reached (more cells than documents). Sizes follow the FAISS wiki ("Guidelines to choose an
@@ -8,12 +8,8 @@ measured recall reaches its bound (`foils.adapters.ann.prepare`).
 
 from __future__ import annotations
 
-import ast
-import difflib
 import math
-import re
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 from foils.core.errors import SpecError
@@ -280,44 +276,3 @@ def _cells(n: int) -> int:
 
 
 KINDS: dict[str, type[Settings]] = {cls.kind: cls for cls in (Exact, Auto, Hnsw, IvfFlat, IvfPq, Scann, Bits, Lsh)}
-_SHAPE = re.compile(r"\s*([A-Za-z][\w-]*)\s*(\(.*\))?\s*", re.DOTALL)
-
-
-@cache
-def parse(text: str) -> Settings:
-    """Read an index from its text, such as ``ivf-flat(nprobe=64)``.
-
-    Raises:
-        SpecError: an unknown kind or parameter, or a value out of bounds; the message names those there are.
-
-    >>> parse("ivf-flat(nprobe=64)")
-    IvfFlat(recall=0.95, fetch=0, nlist=0, nprobe=64)
-    >>> str(parse("hnsw( m = 16 )"))
-    'hnsw(m=16)'
-    """
-    shape = _SHAPE.fullmatch(text)
-    if shape is None:
-        raise SpecError(f"{text!r} is no index; examples: {', '.join(KINDS)}, ivf-flat(nlist=1264, nprobe=64).")
-    name, inside = shape.groups()
-    cls = KINDS.get(name)
-    if cls is None:
-        close = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise SpecError(f"there is no index {name!r}; {hint}There are: {', '.join(KINDS)}.")
-    return cls(**_arguments(cls, inside or "()"))
-
-
-def _arguments(cls: type[Settings], inside: str) -> dict[str, Any]:
-    known = [] if cls is Exact else [each.name for each in fields(cls)]
-    listed = f"It takes {', '.join(known)}." if known else "It takes none."
-    try:
-        call = ast.parse(f"f{inside.replace(chr(10), ' ')}", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args:
-            raise SpecError(f"{cls.kind}{inside}: give parameters by name. {listed}")
-        found = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
-        raise SpecError(f"{cls.kind}{inside}: cannot read this. {listed} Values are plain numbers.") from None
-    for name in found:
-        if name not in known:
-            raise SpecError(f"{cls.kind}: no parameter {name!r}. {listed}")
-    return found  # type: ignore[return-value]

@@ -8,7 +8,8 @@ import numpy as np
 
 from foils.adapters import ann
 from foils.adapters.ann import Prepared, Wanted
-from foils.adapters.ann_settings import Exact, Settings, parse
+from foils.adapters.ann_settings import Exact, Settings
+from foils.adapters.ann_text import parse
 from foils.stages.context import Context
 
 
@@ -20,7 +21,7 @@ def prepared(ctx: Context, encoder: str, text: str, k: int) -> Prepared:
     Args:
         ctx: the surroundings.
         encoder: name of the bi-encoder.
-        text: which index; see `foils.adapters.ann_settings.parse`.
+        text: which index; see `foils.adapters.ann_text.parse`.
         k: documents wanted per query, known positives aside.
     """
     return ctx.once(("prepared", encoder, text, k), lambda: _prepared(ctx, encoder, text, k))
@@ -31,6 +32,18 @@ def record(ctx: Context, encoder: str, text: str, k: int) -> dict[str, Any] | No
     if isinstance(_derived(ctx, encoder, text, k), Exact):
         return None
     return prepared(ctx, encoder, text, k).record
+
+
+def checked(ctx: Context, encoder: str, text: str, k: int) -> None:
+    """Refuse an index that cannot be built, before hours of encoding.
+
+    Raises:
+        SpecError: parameters that do not fit the collection.
+        MissingExtra: its library is not installed.
+    """
+    derived = _derived(ctx, encoder, text, k)
+    if not isinstance(derived, Exact):
+        ann.library_version(derived)
 
 
 def _depth(ctx: Context, k: int) -> int:
@@ -47,7 +60,6 @@ def _prepared(ctx: Context, encoder: str, text: str, k: int) -> Prepared:
     derived = _derived(ctx, encoder, text, k)
     if isinstance(derived, Exact):
         return Prepared(ctx.index(encoder), None)
-    ann.library_version(derived)  # a library that is missing is missed before hours of encoding
     vectors = ann.fingerprint(ctx.encoder(encoder).fingerprint("document"), ctx.data.corpus.fingerprint)
     wanted = Wanted(parse(text), k, _depth(ctx, k), vectors, ctx.cache / "indexes")
     rows = ctx.data.query_rows(ctx.split)

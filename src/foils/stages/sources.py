@@ -10,14 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.ann_settings import parse as parse_index
+from foils.adapters.ann_text import parse as parse_index
 from foils.core import noise, segments
 from foils.core.errors import DataError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, union
 from foils.core.spec import declare, parse, require
 from foils.stages.context import Context
 from foils.stages.families import Source
-from foils.stages.indexes import prepared, record
+from foils.stages.indexes import checked, prepared, record
 from foils.stages.stage import Columns, Stage, Writer, check_model_name
 from foils.store import MANIFEST, Negatives, candidates_from, fingerprint_of
 
@@ -103,6 +103,12 @@ class Dense(Source):
     def encoders(self) -> tuple[str, ...]:
         """The one it searches with."""
         return (self.encoder,)
+
+    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
+        """As every source; the index must fit the collection, and its library be installed."""
+        after = super().check_columns(columns, ctx)
+        checked(ctx, self.encoder, self.index, self.k)
+        return after
 
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Search the index."""
