@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,15 +17,14 @@ from foils.adapters.protocols import Encoder, Reranker
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.errors import DataError, PipelineError, SpecError, StoreError
-from foils.core.pairs import Pairs
 from foils.core.spec import full, parse, resolve, scheduled
-from foils.parts import part_table
+from foils.filling import Filling
 from foils.stages.context import Context, Progress
 from foils.stages.sources import Dense
 from foils.stages.stage import Columns, Stage
 from foils.staging import Staging, alone, differences
 from foils.store import MANIFEST, Negatives
-from foils.summary import steps_of, summary
+from foils.summary import summary
 
 Models = Mapping[str, Encoder | Reranker]
 
@@ -79,32 +78,15 @@ class Miner:
             if finished is not None:
                 return finished
             staging = Staging(out, job, overwrite=self.overwrite)
-            self._fill(staging, pipeline, ctx)
+            Filling(staging, pipeline, ctx, (part_size(len(rows)), self.block)).run()
             counted = summary(staging, pipeline, columns, len(rows))
             counted["counts"]["skipped_leaks"] = len(leaked)
             counted["indexes"] = _indexes(pipeline, ctx)
             return staging.publish({"parts": -(-len(rows) // part_size(len(rows))), **counted})
 
-    def _fill(self, staging: Staging, pipeline: Stage, ctx: Context) -> None:
-        """Write the parts that are not there yet."""
-        positives = ctx.data.positives(ctx.split).bare()
-        steps, size, total = steps_of(pipeline), part_size(len(ctx.rows)), len(ctx.rows)
-        for number, at in enumerate(range(0, total, size)):
-            self._tell("mining", at, total)
-            if not staging.done(number):
-                part = ctx.rows[at : at + size]
-                known = _of(positives, part)
-                pairs = _joined([pipeline.run(_of(known, block), ctx.at(block), 1) for block in self._blocks(part)])
-                staging.write(number, part_table(pairs, known, ctx.data, steps))
-        self._tell("mining", total, total)
-
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(what, min(done, total), total)
-
-    def _blocks(self, part: NDArray[np.int32]) -> Iterator[NDArray[np.int32]]:
-        for at in range(0, len(part), self.block):
-            yield part[at : at + self.block]
 
     def _rows(self, data: Collection, split: str, leaked: NDArray[np.int32]) -> NDArray[np.int32]:
         rows = np.setdiff1d(data.query_rows(split), leaked)
@@ -160,26 +142,6 @@ def mine(
 def part_size(queries: int) -> int:
     """Queries per part: 1,024, for more than a million 8,192. A killed run repeats at most one part."""
     return 1024 if queries <= 1_000_000 else 8192
-
-
-def _of(pairs: Pairs, block: NDArray[np.int32]) -> Pairs:
-    # A block is a run of the mined queries, and every query of `pairs` is mined.
-    lo, hi = np.searchsorted(pairs.query, [block[0], block[-1] + 1])
-    return pairs.take(np.arange(lo, hi))
-
-
-def _joined(blocks: list[Pairs]) -> Pairs:
-    first = blocks[0]
-    names, ranks = list(first.scores), list(first.ranks)
-    return Pairs(
-        np.concatenate([block.query for block in blocks]),
-        np.concatenate([block.doc for block in blocks]),
-        np.concatenate([block.label for block in blocks]),
-        {name: np.concatenate([block.scores[name] for block in blocks]) for name in names},
-        {name: np.concatenate([block.ranks[name] for block in blocks]) for name in ranks},
-        np.concatenate([block.dropped for block in blocks]),
-        first.latest,
-    )
 
 
 def _leaked(data: Collection, split: str) -> NDArray[np.int32]:

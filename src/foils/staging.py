@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pyarrow import feather
 
 from foils.core.atomic import replacing
 from foils.core.errors import StoreError
@@ -148,6 +149,15 @@ class Staging:
         with _storing(self.out), replacing(self._part(number)) as partial:
             pq.write_table(table, partial, **_LAYOUT)
 
+    def aside(self, cut: int, number: int) -> Path:
+        """Where a part's pairs wait for a stage that must see those of all parts; gone when the store is published."""
+        return self.folder / "cuts" / f"cut-{cut}" / f"part-{number:05d}.arrow"
+
+    def put_aside(self, cut: int, number: int, table: pa.Table) -> None:
+        """Keep an unfinished part; it appears complete or not at all."""
+        with _storing(self.out), replacing(self.aside(cut, number)) as partial:
+            feather.write_feather(table, partial, compression="zstd", compression_level=1)
+
     def tables(self, columns: list[str]) -> Iterator[pa.Table]:
         """The finished parts in order."""
         for part in self._parts():
@@ -165,6 +175,7 @@ class Staging:
         with _storing(self.out):
             self._write_json(MANIFEST, {"format": FORMAT, **self.job, **manifest})
             (self.folder / "job.json").unlink()
+            shutil.rmtree(self.folder / "cuts", ignore_errors=True)
             for stray in self.folder.rglob("*.partial"):
                 stray.unlink()
             aside = self.out.with_name(f".{self.out.name}.old")

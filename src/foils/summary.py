@@ -11,19 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE
-from foils.parts import Step
-from foils.stages.families import Filter
+from foils.filling import steps_of
 from foils.stages.shortfall import TAGS, Ensure, wanted
 from foils.stages.stage import Columns, Stage
 from foils.staging import Staging
-
-
-def steps_of(pipeline: Stage) -> list[Step]:
-    """The stages with their numbers."""
-    return [
-        Step(number, stage.family, repr(stage), isinstance(stage, Filter) and stage.judges)
-        for number, stage in enumerate(pipeline.steps(), start=1)
-    ]
 
 
 def summary(staging: Staging, pipeline: Stage, columns: Columns, queries: int) -> dict[str, Any]:

@@ -11,7 +11,8 @@ import foils
 from foils.core import noise
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
-from foils.mine import Miner, _joined, _of
+from foils.filling import joined, share
+from foils.mine import Miner
 from foils.stages import BM25, Dense, Ensure, PositiveAware, Random, Ranks, Top, Uniform
 from foils.stages.shortfall import wanted
 
@@ -23,7 +24,7 @@ def run(stage, ctx, block: int | None = None) -> Pairs:
     known = ctx.data.positives(ctx.split).bare()
     size = block or len(ctx.rows)
     blocks = [ctx.rows[i : i + size] for i in range(0, len(ctx.rows), size)]
-    return _joined([stage(_of(known, b), ctx.at(b)) for b in blocks])
+    return joined([stage(share(known, b), ctx.at(b)) for b in blocks])
 
 
 def negatives(pairs: Pairs) -> dict[int, list[int]]:

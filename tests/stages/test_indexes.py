@@ -7,7 +7,8 @@ import pytest
 import foils
 from foils.core.errors import SpecError
 from foils.core.spec import full, parse
-from foils.mine import Miner, _joined, _of
+from foils.filling import joined, share
+from foils.mine import Miner
 from foils.stages import BM25, Dense
 from foils.stages.stage import Columns
 from foils.staging import Staging
@@ -21,7 +22,7 @@ ROUGH = ["hnsw(ef_search=1)", "ivf-flat(nprobe=1)", "ivf-pq(nprobe=1)", "scann(s
 def run(stage, ctx, block):
     known = ctx.data.positives(ctx.split).bare()
     blocks = [ctx.rows[at : at + block] for at in range(0, len(ctx.rows), block)]
-    return _joined([stage(_of(known, part), ctx.at(part)) for part in blocks])
+    return joined([stage(share(known, part), ctx.at(part)) for part in blocks])
 
 
 def test_the_text_form_round_trips_and_exact_search_is_not_written():

@@ -1,6 +1,7 @@
 """Sources, scorers, labelers, filters and samplers: frozen values with ``Pairs -> Pairs``."""
 
 from foils.stages.balance import Balanced, DistanceWeighted
+from foils.stages.capped import Capped
 from foils.stages.clusters import Cluster, ClusterQuery
 from foils.stages.context import Context
 from foils.stages.curriculum import Grades, Groups
@@ -27,6 +28,7 @@ __all__ = [
     "Balanced",
     "Between",
     "BiEncoder",
+    "Capped",
     "Cluster",
     "ClusterQuery",
     "Context",

@@ -14,7 +14,7 @@ from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, union
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Filter, Sampler
+from foils.stages.families import Filter, ListScorer, Sampler
 from foils.stages.sources import Random
 from foils.stages.stage import Before, Columns, Pool, Stage, Then, Writer, complete
 
@@ -53,6 +53,9 @@ class Ensure(Stage):
         steps = [step for stage in stages for step in stage.steps()]
         if self.k is None and wanted(Then(stages)) is None:
             raise PipelineError(f"{self!r}: no stage before it says how many negatives are wanted. Give k=….")
+        whole = next((step for step in steps if step.whole), None)
+        if whole is not None and self.short in ("deepen", "relax"):
+            raise PipelineError(f"{self!r}: {whole!r} has chosen for all queries at once; put {self!r} before it.")
         if self.short == "deepen" and all(step.deeper(2) == step for step in steps):
             raise PipelineError(f"{self!r}: no source before it could search deeper. Add one, or use 'random'.")
         if self.short == "relax" and not any(_relaxed(step, 1) for step in steps):
@@ -205,7 +208,7 @@ class _Pass(Stage):
 
 def _checking(stage: Stage) -> Stage:
     """What a stage does to documents that no source returned."""
-    if stage.family in ("source", "scorer"):
+    if stage.family in ("source", "scorer") and not isinstance(stage, ListScorer):
         return _Given(stage)
     if stage.family in ("sampler", "shortfall") or (isinstance(stage, Filter) and stage.by_rank):
         return _Pass()

@@ -63,6 +63,7 @@ class Stage(Declared):
 
     role: ClassVar[Kind] = "stage"
     family: ClassVar[Family]
+    whole: ClassVar[bool] = False  # whether it must see all queries at once
 
     def __rshift__(self, other: object) -> Stage:
         return Then((*_parts(self, Then), *_parts(other, Then))) if isinstance(other, Stage) else NotImplemented
@@ -155,10 +156,23 @@ class Then(Stage):
 
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Run the stages in order."""
-        came, first = pairs, step
-        for place, stage in enumerate(self.stages):
-            pairs = stage.after(Before(self.stages[:place], came, first), pairs, ctx, step)
-            step += sum(1 for _ in stage.steps())
+        return self.run_part(range(len(self.stages)), pairs, pairs, ctx, step)
+
+    def run_part(self, part: range, pairs: Pairs, came: Pairs, ctx: Context, step: int) -> Pairs:
+        """Run some stages in a row, the earlier ones having run before.
+
+        Args:
+            part: their places.
+            pairs: what the stages before them left.
+            came: what came into the first stage of all.
+            ctx: the surroundings.
+            step: the number of the first stage of all.
+        """
+        number = step + sum(1 for stage in self.stages[: part.start] for _ in stage.steps())
+        for place in part:
+            stage = self.stages[place]
+            pairs = stage.after(Before(self.stages[:place], came, step), pairs, ctx, number)
+            number += sum(1 for _ in stage.steps())
         return pairs
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
@@ -232,6 +246,9 @@ class Pool(Stage):
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Check the branches; what they agree on remains ``score``."""
         after = []
+        for step in self.steps():
+            if step.whole:
+                raise PipelineError(f"{step!r} sees all queries at once, so it cannot stand in a branch of a pool.")
         for branch in self.branches:
             afresh = next(branch.steps()).family == "source"
             state = Columns(columns.names, origins=columns.origins) if afresh else columns
