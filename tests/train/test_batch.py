@@ -13,6 +13,7 @@ from foils.core.errors import PipelineError
 from foils.core.spec import registry
 from foils.stages.families import Filter
 from foils.stages.filters import Between, PositiveAware, Ranks
+from foils.stages.windows import Angle, SemiHard
 from foils.train.batch import Batch, batch_of, lay_out, tensors
 from foils.train.batches import Plan, Shuffled, count, cut
 from foils.train.rows import make_rows
@@ -28,13 +29,19 @@ VARIANTS = {
         for how in ("min", "max", "mean")
         for ties in ("drop", "keep")
     ],
+    "SemiHard": [
+        SemiHard(margin=0.25, region=region, positives=how)
+        for region in ("semi-hard", "hard", "easy")
+        for how in ("min", "max")
+    ],
+    "Angle": [Angle(lo=70.5), Angle(hi=100.5), Angle(lo=5.5, hi=33.3, of="positive")],
 }
 
 
 def random_case(seed, rows=9, docs=14):
     """The same scores and labels as `Pairs` and as a `Batch`: negative scores, ties, rows with 0 to 3 positives."""
     rng = np.random.default_rng(seed)
-    score = np.round(rng.standard_normal((rows, docs)), 1).astype(np.float32)
+    score = np.round(rng.standard_normal((rows, docs)) / 2, 1).clip(-1, 1).astype(np.float32)
     label = np.zeros((rows, docs), np.int8)
     for row in range(rows):
         label[row, rng.choice(docs, row % 4, replace=False)] = 1

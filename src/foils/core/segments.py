@@ -92,6 +92,42 @@ def reduce(
     return np.where(seen > 0, out, np.nan)
 
 
+def quantile(
+    values: NDArray[np.floating], mask: NDArray[np.bool_], starts: NDArray[np.int64], at: float
+) -> NDArray[np.float64]:
+    """A quantile of the masked rows of each query, interpolated linearly as `numpy.quantile` does.
+
+    Args:
+        values: shape (n,); NaN is not allowed in masked rows.
+        mask: rows that take part, shape (n,).
+        starts: offsets of the queries, shape (queries + 1,).
+        at: which quantile, 0 to 1.
+
+    Returns:
+        float64, shape (queries,); NaN where no row takes part.
+
+    >>> quantile(np.array([3.0, 1.0, 2.0, 9.0]), np.array([True, True, True, False]), np.array([0, 4]), 0.25).tolist()
+    [1.5]
+    """
+    size = count(mask, starts)
+    out = np.full(len(size), np.nan)
+    some = size > 0
+    if not some.any():
+        return out
+    query = np.repeat(np.arange(len(size)), np.diff(starts))[mask]
+    wide = values[mask].astype(np.float64)
+    ordered = wide[np.lexsort((wide, query))]
+    last = np.cumsum(size)[some] - 1
+    first = last - size[some] + 1
+    index = (size[some] - 1) * at
+    below = np.floor(index).astype(np.int64)
+    low, high = ordered[first + below], ordered[np.minimum(first + below + 1, last)]
+    share = index - below
+    # numpy's own two forms: exact at both ends.
+    out[some] = np.where(share < 0.5, low + (high - low) * share, high - (high - low) * (1 - share))
+    return out
+
+
 def ranks(
     values: NDArray[np.floating], starts: NDArray[np.int64], tie: NDArray[np.integer] | None = None
 ) -> NDArray[np.int32]:

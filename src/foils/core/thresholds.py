@@ -6,7 +6,10 @@ take the same decisions.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
+
+import numpy as np
 
 MarginKind = Literal["relative", "absolute"]
 Ties = Literal["drop", "keep"]
@@ -31,6 +34,17 @@ def ceiling(positive: Any, margin: float, kind: MarginKind) -> Any:
     if kind == "absolute":
         return positive - margin
     return positive - abs(positive) * margin
+
+
+def angle(cosine: Any) -> Any:
+    """The angle in degrees, 0 to 180, that belongs to a cosine; values a rounding beyond ±1 count as ±1.
+
+    >>> round(float(angle(np.float64(0.5))), 6), float(angle(np.float64(1.0000001)))
+    (60.0, 0.0)
+    """
+    inside = cosine.clip(-1.0, 1.0)
+    radians = inside.arccos() if hasattr(inside, "arccos") else np.arccos(inside)
+    return radians * (180.0 / math.pi)
 
 
 def below(score: Any, bound: Any, ties: Ties) -> Any:

@@ -8,9 +8,11 @@ from foils.stages.curriculum import Grades, Groups
 from foils.stages.diverse import MMR
 from foils.stages.families import Filter, Labeler, ListScorer, Sampler, Scorer, Source
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
+from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
 from foils.stages.mix import Mix
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
+from foils.stages.per_group import PerCluster, PerParent
 from foils.stages.rank_prior import RankPrior
 from foils.stages.samplers import SimANS, Softmax, Top, Uniform
 from foils.stages.scorers import BiEncoder, CrossEncoder
@@ -21,10 +23,13 @@ from foils.stages.stage import Pool, Stage, Then
 from foils.stages.trajectory import Trajectory
 from foils.stages.triangle import PositiveSimilarity, TriSampler
 from foils.stages.weights import Debiased
+from foils.stages.windows import Angle, Positions, Quantile, SemiHard, Sieve
 
 __all__ = [
     "BM25",
     "MMR",
+    "Angle",
+    "Apart",
     "Balanced",
     "Between",
     "BiEncoder",
@@ -41,23 +46,32 @@ __all__ = [
     "Filter",
     "Grades",
     "Groups",
+    "HeldOut",
     "Labeler",
     "ListScorer",
     "Load",
     "Mix",
+    "NearPositive",
     "NoAnswer",
+    "PerCluster",
+    "PerParent",
     "Pool",
+    "Positions",
     "PositiveAware",
     "PositiveNeighbours",
+    "PositiveQuantile",
     "PositiveSimilarity",
     "Promote",
+    "Quantile",
     "QuestionNeighbours",
     "Random",
     "RankPrior",
     "Ranks",
     "Sampler",
     "Scorer",
+    "SemiHard",
     "Siblings",
+    "Sieve",
     "SimANS",
     "Softmax",
     "Source",

@@ -176,6 +176,11 @@ def _distinct_draws(seed: int, keys: NDArray[np.uint64], depth: int, n: int) -> 
         width *= 2
 
 
+def saved_scores(column: str) -> tuple[str, str]:
+    """The key of `Context.once` under which `Load` leaves all pairs that it read with a score column."""
+    return "saved scores", column
+
+
 @declare
 class Load(Stage):
     """Candidates that are already there: saved negatives, a TREC run, another tool's file, or given with the data.
@@ -204,7 +209,11 @@ class Load(Stage):
 
     def _read(self, ctx: Context) -> Pairs:
         if self.path != "given":
-            return candidates_from(Path(self.path), ctx.data, self.which)
+            pairs = candidates_from(Path(self.path), ctx.data, self.which)
+            for name in pairs.scores:
+                read: list[Pairs] = ctx.once(saved_scores(name), list)
+                read.append(pairs)
+            return pairs
         given = ctx.data.given(ctx.split)
         if not len(given):
             raise DataError(

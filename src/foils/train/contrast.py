@@ -71,7 +71,8 @@ def _online(step: Stage) -> Filter:
         )
     if not step.online:
         raise PipelineError(
-            f"{step!r} reads texts, which a training batch does not have. Use it in the pipeline of mine:."
+            f"{step!r} reads texts, vectors or what other filters left, which a training batch does not have. "
+            f"Use it in the pipeline of mine:."
         )
     return step
 
