@@ -4,13 +4,13 @@
 evaluation import their own libraries: ``from foils.train import train``, ``from foils.evaluate import evaluate``.
 """
 
-__version__ = "0.1.0"
-
+from foils.check import check
 from foils.core.collection import Collection
 from foils.core.formats import load
 from foils.core.pairs import Pairs
 from foils.core.spec import parse
 from foils.mine import Miner, mine
 from foils.store import Negatives
+from foils.version import __version__
 
-__all__ = ["Collection", "Miner", "Negatives", "Pairs", "load", "mine", "parse"]
+__all__ = ["Collection", "Miner", "Negatives", "Pairs", "__version__", "check", "load", "mine", "parse"]

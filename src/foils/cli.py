@@ -245,6 +245,33 @@ def export(
 
 
 @app.command()
+def check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Negatives of any tool, or a folder of mined ones.")],
+    data: Annotated[str | None, typer.Option(help="The collection, for ids, texts and qrels.")] = None,
+    layout: Annotated[str | None, typer.Option("--format", help="The layout; told by the columns if left out.")] = None,
+    split: Annotated[str | None, typer.Option(help="Whose qrels are the known positives; others are held out.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(metavar="CODE[=N]", help="A finding that may be there, or up to N; repeat.")
+    ] = None,
+    expect: Annotated[int | None, typer.Option(help="Negatives that every list must have.")] = None,
+    max_share: Annotated[float, typer.Option(help="Of the queries that one document may be a negative of.")] = 0.05,
+    near: Annotated[float, typer.Option(help="Jaccard similarity of a near-duplicate.")] = 0.8,
+    examples: Annotated[int, typer.Option(help="To show of each finding.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Look for faults in a file of negatives; exits with 1 if there is one that is not allowed."""
+    from foils.check import Limits
+    from foils.check import check as look
+
+    limits = Limits(expect, max_share, near, examples)
+    collection = None if data is None else _load(data)
+    report = look(file, collection, format=layout, split=split, allow=allow or (), limits=limits)
+    _show(as_json, report.to_dict(), report)
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
 def train(
     data: Data,
     recipe: Annotated[str, typer.Option("--recipe", "-r", help="Name or file of a recipe; see: foils recipes")],

@@ -12,7 +12,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-import foils
 from foils.adapters.protocols import Encoder, Reranker
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
@@ -25,6 +24,7 @@ from foils.stages.stage import Columns, Stage
 from foils.staging import Staging, alone, differences
 from foils.store import MANIFEST, Negatives
 from foils.summary import summary
+from foils.version import __version__
 
 Models = Mapping[str, Encoder | Reranker]
 
@@ -153,7 +153,7 @@ def _leaked(data: Collection, split: str) -> NDArray[np.int32]:
 def _job(ctx: Context, pipeline: Stage, **policies: str) -> dict[str, Any]:
     """Everything that determines the result, as JSON."""
     return {
-        "foils": foils.__version__,
+        "foils": __version__,
         "pipeline": repr(pipeline),
         "pipeline_full": full(pipeline),
         "split": ctx.split,

@@ -49,7 +49,19 @@ def test_help_needs_no_model_library():
     shell = subprocess.run([sys.executable, "-m", "foils.cli", "stages", "Nope"], capture_output=True, text=True)
     assert (shell.returncode, shell.stdout) == (2, "")
     assert shell.stderr.startswith("foils: unknown stage 'Nope'")
-    for command in ("demo", "inspect", "import", "mine", "show", "export", "train", "evaluate", "recipes", "stages"):
+    for command in (
+        "demo",
+        "inspect",
+        "import",
+        "mine",
+        "show",
+        "export",
+        "check",
+        "train",
+        "evaluate",
+        "recipes",
+        "stages",
+    ):
         assert command in foils("--help")
         assert "--json" in foils(command, "--help")
     assert foils("--version").startswith("foils 0.")
@@ -189,3 +201,26 @@ def test_errors_are_json_for_programs(little, tmp_path):
     report = json.loads(foils("mine", little, "Top(k=1)", "-o", str(tmp_path / "o"), "--json", check=2).splitlines()[0])
     assert report["kind"] == "PipelineError"
     assert report["exit_code"] == 2
+
+
+def test_check_passes_and_fails(little, negatives, tmp_path):
+    copies = "duplicate-negative"  # the collection holds a document twice, and both may be found
+    report = json.loads(foils("check", negatives, "--json", "--allow", copies))
+    assert report["passed"]
+    assert report["format"] == "foils"
+    out = tmp_path / "rows.jsonl"
+    foils("export", negatives, "-o", str(out), "-f", "flag-embedding")
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    rows[4]["neg"][0] = rows[4]["pos"][0].upper()
+    out.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    shown = foils("check", str(out), "--data", little, check=1)
+    assert "positive-among-negatives" in shown
+    assert f"{out.name}:5" in shown.replace("\n", "").replace(" ", "")
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not json.loads(foils("check", str(out), "--data", little, "--json", check=1))["passed"]
+    assert "passed" in foils(
+        "check", str(out), "--data", little, "--allow", "positive-among-negatives=1", "--allow", copies
+    )
+    assert "Did you mean" in foils("check", str(out), "--allow", "positive-amongst-negatives", check=2)
+    assert "unknown format 'tevatrom'" in foils("check", str(out), "--format", "tevatrom", check=2)
+    assert json.loads(foils("check", str(tmp_path / "none"), "--json", check=1))["kind"] == "DataError"
