@@ -52,8 +52,7 @@ class Source(Writer):
         # the block's may be larger, and must not show.
         known = np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
         depth = np.minimum(min(self.k, len(ctx.data.corpus)) + known, len(ctx.data.corpus))
-        doc, score = self.retrieve(ctx.block, int(depth.max()), ctx)
-        doc = np.where(np.arange(doc.shape[1]) < depth[:, None], doc, np.int32(-1))
+        doc, score = self._to_depth(depth, ctx)
         self.refuse_infinite(score[doc >= 0])
         name = self.column or type(self).__name__.lower()
         pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
@@ -62,6 +61,17 @@ class Source(Writer):
             return pool
         ctx.scorers[name] = self
         return complete(replace(pool, latest=name), ctx)
+
+    def _to_depth(self, depth: NDArray[np.int64], ctx: Context) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """Retrieve for the block, each query to its own depth."""
+        # One query with a thousand positives must not make a thousand queries search as deep.
+        level = np.log2(depth / max(1, depth.min())).astype(np.int64)
+        doc = np.full((len(depth), depth.max()), -1, np.int32)
+        score = np.full(doc.shape, -np.inf, np.float32)
+        for rows in (np.flatnonzero(level == each) for each in np.unique(level)):
+            found, values = self.retrieve(ctx.block[rows], int(depth[rows].max()), ctx)
+            doc[rows, : found.shape[1]], score[rows, : found.shape[1]] = found, values
+        return np.where(np.arange(doc.shape[1]) < depth[:, None], doc, np.int32(-1)), score
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """A source can stand anywhere; a column of its name must hold scores of the same kind."""

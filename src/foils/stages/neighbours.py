@@ -70,13 +70,11 @@ class PositiveNeighbours(Source):
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Search with each distinct positive, then take the best of the lists of each query."""
         found = []
-        for part in slices(counts_of(query, ctx) * depth):
+        known = counts_of(query, ctx)
+        for part in slices(known * depth, 8 * CELLS):
             owner, positive = positives_of(query[part], ctx)
             distinct, at = np.unique(positive, return_inverse=True)
-            doc, score = self._search(distinct, depth, ctx)
-            here = doc[at] >= 0
-            owners = np.broadcast_to(owner[:, None], here.shape)[here]
-            found.append(merged(owners, doc[at][here], score[at][here], part.stop - part.start, depth))
+            found.append(_best(owner, at, known[part], self._search(distinct, depth, ctx)))
         return joined(found, depth)
 
     def _search(self, positive: NDArray[np.int32], depth: int, ctx: Context) -> Found:
@@ -109,6 +107,27 @@ class PositiveNeighbours(Source):
             return index.score(ctx.data.corpus.texts(distinct), at, doc)
         vectors = ctx.vectors(self.by, "document")
         return pair_scores(vectors, vectors, positive, doc)
+
+
+def _best(owner: NDArray[np.int64], at: NDArray[np.int64], sizes: NDArray[np.int64], searched: Found) -> Found:
+    """The best documents of each query, from the lists ``at[i]`` of ``searched`` for query ``owner[i]``."""
+    doc, score = searched
+    depth = doc.shape[1]
+    # Any one full list reaches down to its last score; what is below the highest of those cannot be among the best.
+    floor = np.full(len(sizes), -np.inf, np.float32)
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    if len(first):
+        floor[owner[first]] = np.maximum.reduceat(score[at, -1], first)
+    bounds = np.cumsum(sizes) - sizes
+    found = []
+    for part in slices(sizes * depth):
+        rows = slice(bounds[part.start], bounds[part.stop - 1] + sizes[part.stop - 1])
+        here = (doc[at[rows]] >= 0) & (score[at[rows]] >= floor[owner[rows], None])
+        which, place = np.nonzero(here)
+        taken = at[rows][which]
+        value = score[taken, place]
+        found.append(merged(owner[rows][which] - part.start, doc[taken, place], value, part.stop - part.start, depth))
+    return joined(found, depth)
 
 
 @declare
