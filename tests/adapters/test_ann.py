@@ -14,7 +14,7 @@ import pytest
 
 from foils.adapters import ann
 from foils.adapters.ann import INDEXES, Wanted, build, prepare, recall, sampled
-from foils.adapters.ann_index import rescored
+from foils.adapters.ann_rescoring import longest, rescored
 from foils.adapters.ann_settings import KINDS, Exact, IvfFlat
 from foils.adapters.ann_text import parse
 from foils.adapters.exact import ExactIndex, pair_scores, search
@@ -233,13 +233,16 @@ def test_recall_counts_what_exact_search_finds(docs, queries):
     assert recall(index, queries, np.full((90, 10), -1, np.int32)) == 1.0
 
 
-def test_rescoring_is_a_full_sort_of_the_candidates(docs, queries):
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])  # the latter is gathered, not read in place
+def test_rescoring_is_a_full_sort_of_the_candidates(docs, queries, dtype, tmp_path):
+    np.save(tmp_path / "docs.npy", docs.astype(dtype))
+    docs = np.load(tmp_path / "docs.npy", mmap_mode="r")
     rng = np.random.default_rng(3)
     rows = np.stack([rng.permutation(700)[:300] for _ in queries]).astype(np.int64)
     rows[rng.random(rows.shape) < 0.2] = -1
     rows[5] = -1
     for k in (1, 10, 299, 400):
-        got = rescored(queries, docs, rows, k)
+        got = rescored(queries, docs, rows, k, longest(docs))
         for i, row in enumerate(rows):
             mine = np.unique(row[row >= 0]).astype(np.int32)
             scores = pair_scores(queries, docs, np.full(len(mine), i, np.int32), mine)

@@ -34,6 +34,7 @@ from foils.core.errors import need
 from foils.core.reservoir import sample
 
 SAMPLE = 200  # queries that the recall is measured on
+_GAIN = 0.001  # recall that a doubled effort must bring
 _FORMAT = 1
 _NORMS = 4096  # documents whose lengths are looked at
 _UNEVEN = 0.05  # spread of lengths, relative to their mean, from which inner products are no cosines
@@ -145,16 +146,20 @@ def sampled(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
 
 
 def _tuned(index: Approximate, queries: NDArray[np.float32], wanted: Wanted) -> float:
-    """Measure; raise efforts that were left open until the recall suffices. Keeps the last settings."""
+    """Measure; double the open effort that helps most until the recall suffices or nothing helps any more."""
     n = len(index.docs)
     truth = ExactIndex(index.docs).search(queries, min(wanted.k, max(1, n)))[0]
-    reached = recall(index, queries, truth)
-    while reached < index.settings.recall:
-        harder = index.settings.harder(wanted.settings, n, wanted.depth)
-        if harder is None:
+    kept, reached = index.settings, recall(index, queries, truth)
+    while reached < kept.recall:
+        tried = []
+        for settings in kept.harder(wanted.settings, n, wanted.depth):
+            index.searching_with(settings)
+            tried.append((recall(index, queries, truth), settings))
+        best = max(tried, key=lambda pair: pair[0], default=(0.0, kept))
+        if best[0] < reached + _GAIN:
             break
-        index.searching_with(harder)
-        reached = recall(index, queries, truth)
+        reached, kept = best
+    index.searching_with(kept)
     return reached
 
 

@@ -26,7 +26,7 @@ from foils.core.reservoir import sample
 _FILE = "index.faiss"
 _CHUNK = 1 << 16  # vectors read at a time
 _PER_CELL = 64  # training vectors a cell; FAISS wants 39 to 256
-_PER_CODE = 256  # training vectors a product-quantiser centroid
+_PER_CODE = 64  # training vectors a centroid of the product quantiser
 
 
 def library() -> Any:
@@ -178,7 +178,7 @@ class IvfPqIndex(_Cells):
     def _empty(self, faiss: Any) -> Any:
         s, dim, ip = self.settings, self.docs.shape[1], faiss.METRIC_INNER_PRODUCT
         index = faiss.IndexIVFPQ(faiss.IndexFlatIP(dim), dim, s.nlist, s.m, s.nbits, ip)
-        index.pq.cp.min_points_per_centroid = 1
+        index.pq.cp.min_points_per_centroid, index.pq.cp.max_points_per_centroid = 1, _PER_CODE
         return index
 
     def _update(self, changed: NDArray[np.int32], gone: NDArray[np.int32], before: NDArray[np.int32]) -> Done:

@@ -15,18 +15,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foils.adapters.ann_rescoring import longest, rescored
 from foils.adapters.ann_settings import Settings
-from foils.adapters.exact import pair_scores
 from foils.adapters.protocols import Found
-from foils.adapters.topk import ranked
 from foils.core.errors import ModelError, StoreError
 
 Vectors = NDArray[Any]
 Done = Literal["nothing", "re-added", "rebuilt", "rebalanced"]
 
 _BLOCK = 1024  # queries proposed for at a time
-_CELLS = 1 << 22  # vector elements gathered at a time for re-scoring
-_UNIT = 2.0**-24
 _ROWS = "rows.npy"
 
 
@@ -43,6 +40,7 @@ class Approximate(ABC):
         """Build over all of ``docs``, or load what `save` left in ``folder``."""
         self.settings, self.docs = settings, docs
         self.rows = np.arange(len(docs), dtype=np.int32)
+        self._longest: float | None = None
         if folder is None:
             self._build()
             return
@@ -100,12 +98,14 @@ class Approximate(ABC):
         rows = np.full((len(vectors), k), -1, np.int32)
         scores = np.full((len(vectors), k), -np.inf, np.float32)
         fetch = min(self.settings.fetch, len(self.rows))
+        if self._longest is None:
+            self._longest = longest(self.docs)
         for start in range(0, len(vectors) if fetch else 0, _BLOCK):
             part = slice(start, start + _BLOCK)
             queries = np.ascontiguousarray(vectors[part], np.float32)
             if not np.isfinite(queries).all():
                 raise ModelError("query vectors are NaN or infinite. Encode again, or check the model that made them.")
-            rows[part], scores[part] = rescored(queries, self.docs, self._propose(queries, fetch), k)
+            rows[part], scores[part] = rescored(queries, self.docs, self._propose(queries, fetch), k, self._longest)
         return rows, scores
 
     def update(self, docs: Vectors, changed: ArrayLike = (), removed: ArrayLike = ()) -> Done:
@@ -127,7 +127,7 @@ class Approximate(ABC):
         if len(everything) and not 0 <= everything.min() <= everything.max() < len(docs):
             raise IndexError(f"rows {everything.min()} to {everything.max()} of {len(docs)} documents")
         gone = np.intersect1d(self.rows, everything)
-        self.docs = docs
+        self.docs, self._longest = docs, None
         if not len(moved) and not len(gone):
             return "nothing"
         before, self.rows = self.rows, np.union1d(np.setdiff1d(self.rows, away), moved).astype(np.int32)
@@ -136,44 +136,3 @@ class Approximate(ABC):
     def _rebuilt(self) -> Done:
         self._build()
         return "rebuilt"
-
-
-def rescored(queries: NDArray[np.float32], docs: Vectors, rows: NDArray[np.int64], k: int) -> Found:
-    """The k best of each query's candidates by canonical score.
-
-    Args:
-        queries: float32 (q, dim).
-        docs: (n, dim).
-        rows: (q, c) rows of ``docs``, distinct within a query, padded with -1 anywhere.
-        k: at least 1.
-
-    Returns:
-        As `foils.adapters.protocols.Index.search`.
-    """
-    step = max(1, _CELLS // max(1, rows.shape[1] * queries.shape[1]))
-    kept_query, kept_row = [np.zeros(0, np.int32)], [np.zeros(0, np.int32)]
-    for start in range(0, len(queries), step):
-        part = rows[start : start + step]
-        likely = part >= 0
-        if part.shape[1] > k:
-            likely &= _promising(queries[start : start + step], docs, part, k)
-        query, place = np.nonzero(likely)
-        kept_query.append((query + start).astype(np.int32))
-        kept_row.append(part[query, place].astype(np.int32))
-    owner, row = np.concatenate(kept_query), np.concatenate(kept_row)
-    return ranked(owner, row, pair_scores(queries, docs, owner, row), len(queries), k)
-
-
-def _promising(queries: NDArray[np.float32], docs: Vectors, rows: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    """Which candidates may be among the k best, by plain float32 products; the bound is that of `exact`'s text."""
-    found = np.asarray(docs[np.maximum(rows, 0)], np.float32)
-    scores = np.matmul(found, queries[:, :, None])[:, :, 0]
-    scores[rows < 0] = -np.inf
-    lengths = np.sqrt(np.einsum("qcd,qcd->qc", found, found, dtype=np.float64).max(axis=1))
-    dim = queries.shape[1]
-    gamma = (dim + 2) * _UNIT / (1 - (dim + 2) * _UNIT)
-    slack = 2 * (gamma * np.linalg.norm(queries.astype(np.float64), axis=1) * lengths + dim * 2.0**-126)
-    kth = np.partition(scores, scores.shape[1] - k, axis=1)[:, -k]
-    with np.errstate(invalid="ignore"):
-        keep: NDArray[np.bool_] = scores >= (kth - slack)[:, None]
-    return keep

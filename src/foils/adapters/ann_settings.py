@@ -74,12 +74,15 @@ class Settings:
         """The parameters that the built index depends on."""
         return {name: value for name, value in asdict(self).items() if name not in self.searching}
 
-    def harder(self: S, given: Settings, n: int, depth: int) -> S | None:
-        """Derived settings with twice the effort, as far as ``given`` leaves it open; None if nothing can grow."""
+    def harder(self: S, given: Settings, n: int, depth: int) -> list[S]:
+        """Derived settings with twice of one effort, for each that ``given`` leaves open and that can still grow."""
         limits = {"fetch": min(n, _WIDEST * depth), **self._limits(n)}
         grown = {name: min(2 * getattr(self, name), limits[name]) for name in self.efforts if not getattr(given, name)}
-        grown = {name: value for name, value in grown.items() if value > getattr(self, name)}
-        return replace(self, **grown)._settled(n, depth) if grown else None
+        return [
+            replace(self, **{name: value})._settled(n, depth)
+            for name, value in grown.items()
+            if value > getattr(self, name)
+        ]
 
     def _limits(self, n: int) -> dict[str, int]:
         """Where more effort changes nothing."""
@@ -185,7 +188,8 @@ class IvfPq(Settings):
     Attributes:
         nlist: cells, as `IvfFlat`.
         nprobe: cells searched per query.
-        m: bytes a vector (at 8 bits); it must divide the dimension; a quarter of it by default.
+        m: bytes a vector (at 8 bits); it must divide the dimension; an eighth of it by default (FAISS trains
+            parts of fewer than 8 dimensions many times slower).
         nbits: bits a part; needs 2^nbits documents.
     """
 
@@ -201,7 +205,7 @@ class IvfPq(Settings):
         divisors = [number for number in range(1, dim + 1) if dim % number == 0]
         if self.m and self.m not in divisors:
             raise self._refused("m", f"one of the divisors of the dimension {dim}: {', '.join(map(str, divisors))}")
-        m = self.m or max(number for number in divisors if number <= max(1, dim // 4))
+        m = self.m or max(number for number in divisors if number <= max(1, dim // 8))
         nlist = min(max(n, 1), self.nlist or _cells(n))
         nprobe = min(nlist, self.nprobe or max(4, nlist // 32))
         nbits = min(self.nbits, max(1, n.bit_length() - 1))
