@@ -104,3 +104,12 @@ def test_calls_of_the_model_are_the_incumbents():
     mine_hard_negatives(data(), ours, **options)
     theirs.mine_hard_negatives(data(), others, **options)
     assert ours.calls == others.calls
+
+
+def test_fingerprint_is_of_the_rows():
+    def found(**options):
+        return mine(data(), StubModel(), **options)._fingerprint
+
+    changes = [{"num_negatives": 2}, {"output_scores": True}, {"output_format": "n-tuple"}, {"corpus": ["t0 more"]}]
+    assert found() == found(batch_size=7)
+    assert len({found(), *(found(**change) for change in changes)}) == 5

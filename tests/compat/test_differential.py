@@ -14,7 +14,7 @@ from sentence_transformers.util import mine_hard_negatives as theirs
 from compat.stub import StubCrossEncoder, StubModel
 from foils.compat import mine_hard_negatives as ours
 
-CASES = 400
+CASES = 250
 
 
 def pairs(rng: np.random.Generator) -> dict[str, list[str]]:
@@ -84,8 +84,8 @@ def assert_same(found, expected):
 
 
 def lines(printed: str) -> list[str]:
-    """Figures of four decimals are compared with what rounding allows."""
-    return re.sub(r"-?\d+\.\d{4}(?!\d)", "#", printed).splitlines()
+    """Figures of four decimals are compared with what rounding allows; -0.0000 is one character wider."""
+    return re.sub(r" +", " ", re.sub(r"-?\d+\.\d{4}(?!\d)", "#", printed)).splitlines()
 
 
 def figures(printed: str) -> list[float]:

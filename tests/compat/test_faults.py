@@ -226,6 +226,15 @@ def test_types_of_an_empty_result():
     assert found.features == Features(query=text, answer=text, negative=text, scores=numbers)
 
 
+def test_margins_that_drop_everything_before_a_lower_bound(capsys):
+    asked = {"absolute_margin": 9.0, "min_score": -9.0, "include_positives": True, "range_max": 5}
+    table = data(query=PAIRS["query"][:6], answer=PAIRS["answer"][:6])
+    with pytest.raises(ZeroDivisionError):
+        theirs.mine_hard_negatives(table, StubModel(), **asked)
+    assert not len(mine(table, StubModel(), verbose=True, **asked))
+    assert "due to the min_score of -9.0" in capsys.readouterr().out
+
+
 def test_long_texts_come_in_parts(monkeypatch):
     monkeypatch.setattr("foils.compat.layouts._PART", 200)
     for layout in ("triplet", "n-tuple", "labeled-pair", "labeled-list"):

@@ -143,14 +143,16 @@ def _rescored(found: _Found, judge: Reranker, first: int) -> _Found:
 
 
 def _members(rows: Rows, known: Rows, starts: NDArray[np.int64]) -> Mask:
-    """Whether each entry of row i of a matrix is among ``known[starts[i]:starts[i + 1]]``."""
+    """Whether each entry of row i of a matrix is among ``known[starts[i]:starts[i + 1]]``, of which none is empty."""
+    found: Mask = rows == known[starts[:-1], None]
     counts = np.diff(starts)
-    base = int(max(rows.max(initial=0), known.max(initial=0))) + 2
-    owner = np.repeat(np.arange(len(counts)), counts)
-    wanted = np.sort(owner * base + known[starts[0] : starts[-1]])
-    asked = np.arange(len(rows))[:, None] * base + rows
-    at = np.minimum(np.searchsorted(wanted, asked), len(wanted) - 1)
-    found: Mask = wanted[at] == asked
+    several = np.flatnonzero(counts > 1)
+    if len(several):
+        base = int(max(rows.max(), known.max())) + 2
+        owner = np.repeat(np.arange(len(counts)), counts)
+        wanted = np.sort(owner * base + known[starts[0] : starts[-1]])
+        asked = several[:, None] * base + rows[several]
+        found[several] = wanted[np.minimum(np.searchsorted(wanted, asked), len(wanted) - 1)] == asked
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,8 @@ def mine_hard_negatives(
     with reranker(cross_encoder, pairs, batch_size, use_multi_process) as judge:
         chosen = choose(pairs, similarity(model, *vectors, faiss_batch_size), judge, plan, _bar(verbose))
     report.say("Negative candidates mined, preparing dataset...")
-    result = datasets.Dataset(table(output.format, pairs, chosen, names, output.scores))
+    rows = table(output.format, pairs, chosen, names, output.scores)
+    result = datasets.Dataset(rows, fingerprint=_fingerprint(pairs, chosen, rows.schema))
     _tell(report, pairs, chosen, plan, output, len(result))
     return result
 
@@ -148,6 +150,15 @@ def _tell(report: Report, pairs: Pairs, chosen: Chosen, plan: Plan, output: Outp
     report.statistics(chosen.positives, negative[keep], (chosen.positives[:, None] - negative)[keep])
     report.skipped(chosen.skipped, plan.bounds)
     report.missing(possible - rows, possible, plan.window, plan.bounds, output)
+
+
+def _fingerprint(pairs: Pairs, chosen: Chosen, schema: Any) -> str:
+    """What the rows are a function of; the library would pickle all their text to find one."""
+    digest = hashlib.blake2b(str(schema).encode(), digest_size=8)
+    texts = [buffer for side in (pairs.queries, pairs.docs) for buffer in side.buffers() if buffer is not None]
+    for part in (*texts, pairs.positive, pairs.starts, chosen.rows, chosen.scores, chosen.positives):
+        digest.update(memoryview(part).cast("B"))
+    return digest.hexdigest()
 
 
 def _datasets() -> Any:

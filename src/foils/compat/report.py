@@ -30,7 +30,7 @@ class Skipped:
         """Share of the candidates that were left when a margin was applied; score bounds do not reduce them."""
         left, shares = self.candidates, {}
         for bound in _ORDER:
-            shares[bound] = self.by.get(bound, 0) / max(1, left)
+            shares[bound] = self.by.get(bound, 0) / left if left else 0.0
             left -= self.by.get(bound, 0) if bound.endswith("margin") else 0
         return shares
 
