@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import feather
 
-from foils.core.pairs import Pairs
+from foils.core.pairs import Pairs, joined
 from foils.parts import Step, part_table
 from foils.stages.capped import WholeSampler
 from foils.stages.context import Context
@@ -134,21 +134,6 @@ def share(pairs: Pairs, block: Rows) -> Pairs:
     """The rows of a block of queries; a block is a run of the mined ones, and every query of ``pairs`` is mined."""
     lo, hi = np.searchsorted(pairs.query, [block[0], block[-1] + 1])
     return pairs.take(np.arange(lo, hi))
-
-
-def joined(blocks: Sequence[Pairs]) -> Pairs:
-    """Blocks that one pipeline made, one after the other."""
-    first = blocks[0]
-    names, ranks = list(first.scores), list(first.ranks)
-    return Pairs(
-        np.concatenate([block.query for block in blocks]),
-        np.concatenate([block.doc for block in blocks]),
-        np.concatenate([block.label for block in blocks]),
-        {name: np.concatenate([block.scores[name] for block in blocks]) for name in names},
-        {name: np.concatenate([block.ranks[name] for block in blocks]) for name in ranks},
-        np.concatenate([block.dropped for block in blocks]),
-        first.latest,
-    )
 
 
 def _table(pairs: Pairs) -> pa.Table:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,8 @@ from foils.core import segments
 from foils.core.collection import Collection
 from foils.core.pairs import Pairs
 from foils.core.texts import Texts
+
+_ROWS = "foils.rows"  # key of the documents' rows in a part's metadata
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,10 @@ def part_table(pairs: Pairs, known: Pairs, data: Collection, steps: list[Step]) 
         data: the collection, for the ids.
         steps: the stages, for the reasons.
     """
+    docs, codes = segments.distinct(pairs.doc)
     columns: dict[str, pa.Array] = {
-        "query": _ids(data.queries, pairs.query),
-        "doc": _ids(data.corpus, pairs.doc),
+        "query": _ids(data.queries, *segments.distinct(pairs.query)),
+        "doc": _ids(data.corpus, docs, codes),
         "label": pa.array(pairs.label),
         "source": _sources(pairs, known.find(pairs) >= 0),
         "dropped": _reasons(pairs.dropped, steps),
@@ -54,12 +59,38 @@ def part_table(pairs: Pairs, known: Pairs, data: Collection, steps: list[Step]) 
         columns[f"rank.{name}"] = pa.array(pairs.ranks[name], mask=pairs.ranks[name] == 0)
     for name in sorted(pairs.scores):
         columns[f"score.{name}"] = pa.array(pairs.scores[name], mask=np.isnan(pairs.scores[name]))
-    return pa.table(columns)
+    return pa.table(columns).replace_schema_metadata({_ROWS: _packed(docs)})
 
 
-def _ids(texts: Texts, rows: NDArray[np.int32]) -> pa.DictionaryArray:
-    distinct, codes = segments.distinct(rows)
+def _ids(texts: Texts, distinct: NDArray[np.int64], codes: NDArray[np.int32]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), texts.id_array(distinct))
+
+
+def doc_rows(table: pa.Table, texts: Texts) -> NDArray[np.int32]:
+    """The rows of the documents in the dictionary of a part's column ``doc``, -1 where an id is unknown.
+
+    A part remembers the rows it was made from. They are tried first: to compare ids is many times faster than to look
+    them up, and if one differs, all are looked up.
+    """
+    ids = table["doc"].combine_chunks().dictionary
+    rows = _unpacked((table.schema.metadata or {}).get(_ROWS.encode()))
+    if len(ids) == len(rows) and (not len(rows) or int(rows[-1]) < len(texts)) and texts.id_array(rows).equals(ids):
+        return rows
+    return texts.rows_of(ids.to_pylist())
+
+
+def _packed(ascending: NDArray[np.int64]) -> str:
+    gaps = np.diff(ascending, prepend=0).astype("<u4")
+    planes = np.ascontiguousarray(gaps.view(np.uint8).reshape(-1, 4).T)  # high bytes, mostly 0, side by side
+    return base64.b64encode(zlib.compress(planes.tobytes(), 1)).decode()
+
+
+def _unpacked(text: bytes | None) -> NDArray[np.int32]:
+    if text is None:
+        return np.zeros(0, np.int32)
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8).reshape(4, -1)
+    gaps = np.ascontiguousarray(planes.T).view("<u4").ravel()
+    return np.cumsum(gaps, dtype=np.int64).astype(np.int32)
 
 
 def _sources(pairs: Pairs, known: NDArray[np.bool_]) -> pa.DictionaryArray:

@@ -24,7 +24,12 @@ if sys.platform != "win32":
 
 _CODED = ["query", "doc", "source", "dropped"]
 # Scores and ranks hardly repeat: dictionaries of them would cost time and space.
-_LAYOUT = {"compression": "zstd", "compression_level": 1, "use_dictionary": _CODED}
+_LAYOUT = {
+    "compression": "zstd",
+    "compression_level": 1,
+    "use_dictionary": _CODED,
+    "dictionary_pagesize_limit": 1 << 28,  # ids stay coded, however many and long
+}
 
 
 def differences(job: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
@@ -147,7 +152,9 @@ class Staging:
     def write(self, number: int, table: pa.Table) -> None:
         """Write a part; it appears complete or not at all."""
         with _storing(self.out), replacing(self._part(number)) as partial:
-            pq.write_table(table, partial, **_LAYOUT)
+            # Every part has documents from all over the corpus: their least and greatest id would serve no reader.
+            measured = [name for name in table.column_names if name != "doc"]
+            pq.write_table(table, partial, write_statistics=measured, **_LAYOUT)
 
     def aside(self, cut: int, number: int) -> Path:
         """Where a part's pairs wait for a stage that must see those of all parts; gone when the store is published."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,11 +25,12 @@ from foils.core import trec
 from foils.core.collection import Collection
 from foils.core.errors import DataError, StoreError
 from foils.core.foreign import is_run, pairs_from, read_listing
-from foils.core.pairs import POSITIVE, SET_ASIDE, Pairs
-from foils.parts import Step
+from foils.core.pairs import POSITIVE, SET_ASIDE, Pairs, joined
+from foils.parts import Step, doc_rows
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+_SURVIVING = pc.is_null(pc.field("dropped")) & (pc.field("label") > SET_ASIDE)
 
 
 class Negatives:
@@ -75,6 +77,13 @@ class Negatives:
         """The text of the pipeline, short form."""
         return str(self.manifest["pipeline"])
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The score columns of the parts."""
+        parts = self.parts()
+        names = pq.read_schema(parts[0]).names if parts else []
+        return tuple(name[6:] for name in names if name.startswith("score."))
+
     @cached_property
     def steps(self) -> list[Step]:
         """The stages of the pipeline."""
@@ -106,21 +115,29 @@ class Negatives:
         Raises:
             StoreError: an id is not in the collection.
         """
-        return self._read(data, None)
+        return self.read(data, None)
 
     def kept(self, data: Collection) -> Pairs:
         """Positives (label 1) and negatives (label 0) only; see `pairs`."""
-        return self._read(data, pc.is_null(pc.field("dropped")) & (pc.field("label") > SET_ASIDE))
+        return self.read(data, _SURVIVING)
 
     def iter_kept(self, data: Collection) -> Iterator[Pairs]:
         """As `kept`, part by part, in bounded memory."""
-        rule = pc.is_null(pc.field("dropped")) & (pc.field("label") > SET_ASIDE)
         for part in self.parts():
-            yield self._pairs(_table(part, rule), data)
+            yield self._pairs(_table(part, _SURVIVING), data)
 
-    def _read(self, data: Collection, rule: pc.Expression | None) -> Pairs:
-        tables = [_table(part, rule) for part in self.parts()]
-        return self._pairs(pa.concat_tables(tables).unify_dictionaries(), data) if tables else Pairs.empty()
+    def spans(self, data: Collection) -> NDArray[np.int32]:
+        """First and last query row of each part, int32 (parts, 2)."""
+        rows = [self._rows(_table(part, columns=["query"]), "query", data) for part in self.parts()]
+        return np.array([(part.min(), part.max()) if len(part) else (-1, -1) for part in rows], np.int32).reshape(-1, 2)
+
+    def read(self, data: Collection, rule: pc.Expression | None, parts: Sequence[Path] | None = None) -> Pairs:
+        """Rows that fulfil a rule, of some parts or all; see `pairs`."""
+        found = [self._pairs(_table(part, rule), data) for part in (self.parts() if parts is None else parts)]
+        pairs = joined(found) if found else Pairs.empty()
+        # In another collection with the same ids, the queries may stand in another order.
+        ascending = np.all(pairs.query[1:] >= pairs.query[:-1])
+        return pairs if ascending else pairs.take(np.argsort(pairs.query, kind="stable"))
 
     def _pairs(self, table: pa.Table, data: Collection) -> Pairs:
         query, doc = self._rows(table, "query", data), self._rows(table, "doc", data)
@@ -138,9 +155,8 @@ class Negatives:
         return found.take(order)
 
     def _rows(self, table: pa.Table, side: Literal["query", "doc"], data: Collection) -> NDArray[np.int32]:
-        texts = data.queries if side == "query" else data.corpus
         ids = table[side].combine_chunks()
-        rows = texts.rows_of(ids.dictionary.to_pylist())
+        rows = doc_rows(table, data.corpus) if side == "doc" else data.queries.rows_of(ids.dictionary.to_pylist())
         if len(rows) and rows.min() < 0:
             unknown = ids.dictionary[int(np.argmin(rows))].as_py()
             raise StoreError(
@@ -150,9 +166,9 @@ class Negatives:
         return rows[ids.indices.to_numpy()] if len(rows) else np.zeros(0, np.int32)
 
 
-def _table(part: Path, rule: pc.Expression | None = None) -> pa.Table:
+def _table(part: Path, rule: pc.Expression | None = None, columns: list[str] | None = None) -> pa.Table:
     try:
-        return pq.read_table(part, filters=rule)
+        return pq.read_table(part, columns=columns, filters=rule)
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"{part}: cannot be read ({error}). Mine again.") from error
 
@@ -167,29 +183,63 @@ def _mask(array: pa.Array) -> NDArray[np.bool_]:
     return values
 
 
-def candidates_from(path: Path, data: Collection, which: Literal["kept", "all"]) -> Pairs:
-    """Saved candidates of a folder of negatives, a TREC run, or a file of another tool (column ``run``).
+class Saved:
+    """Candidates that are there already: of a folder of negatives, a TREC run, or a file of another tool.
+
+    Of a folder only the parts are read that a block of queries needs, so memory does not grow with it.
 
     Args:
         path: the folder or file; see `foils.core.foreign.read_listing` for what files there are.
         data: the collection.
         which: of a folder, the surviving negatives or all candidates, with nothing dropped any more.
+
+    Attributes:
+        names: of the score columns; ``run`` for a run or another tool's file.
+        latest: the column that ``score`` means, if one does.
     """
-    if not path.exists():
-        raise DataError("no such file or folder.", file=path, remedy="Name a folder of negatives or a TREC run file.")
-    if not (path / MANIFEST).is_file():
-        return trec.read_run(path, data) if is_run(path) else pairs_from(read_listing(path), data)
-    store = Negatives.open(path)
-    pairs = store.kept(data) if which == "kept" else store.pairs(data)
-    return Pairs(
-        pairs.query,
-        pairs.doc,
-        np.where(pairs.label == POSITIVE, POSITIVE, 0).astype(np.int8),
-        pairs.scores,
-        pairs.ranks,
-        np.zeros(len(pairs), np.int16),
-        pairs.latest,
-    )
+
+    def __init__(self, path: Path, data: Collection, which: Literal["kept", "all"]) -> None:
+        if not path.exists():
+            remedy = "Name a folder of negatives or a TREC run file."
+            raise DataError("no such file or folder.", file=path, remedy=remedy)
+        self.data = data
+        self._rule = _SURVIVING if which == "kept" else None
+        self._now: tuple[tuple[int, ...] | None, Pairs] = (None, Pairs.empty())
+        if (path / MANIFEST).is_file():
+            self._store = Negatives.open(path)
+            self._parts, self._spans = self._store.parts(), self._store.spans(data)
+            self.names = self._store.columns
+            self.latest = self._store.manifest["latest"]
+        else:
+            found = trec.read_run(path, data) if is_run(path) else pairs_from(read_listing(path), data)
+            self._parts, self._now = [], (None, found)
+            self.names, self.latest = tuple(found.scores), found.latest
+
+    def of(self, first: int, last: int) -> Pairs:
+        """The pairs of the queries from row ``first`` to row ``last``; label 1 for what was a positive, else 0."""
+        if self._parts:
+            near = np.flatnonzero((self._spans[:, 0] <= last) & (self._spans[:, 1] >= first))
+            needed = tuple(near.tolist())
+            if needed != self._now[0]:
+                self._now = (needed, self._read(needed))
+        pairs = self._now[1]
+        lo, hi = np.searchsorted(pairs.query, [first, last + 1])
+        return pairs.take(np.arange(lo, hi))
+
+    def scores_of(self, pairs: Pairs, name: str) -> NDArray[np.float32]:
+        """What was saved in a score column for some pairs, wherever it is; NaN where nothing was, float32 (len(pairs),)."""
+        found = np.full(len(pairs), np.nan, np.float32)
+        for number in range(len(self._parts)) or (None,):
+            saved = self._now[1] if number is None else self._read((number,))
+            at = saved.find(pairs)
+            found[at >= 0] = saved.scores[name][at[at >= 0]]
+        return found
+
+    def _read(self, numbers: tuple[int, ...]) -> Pairs:
+        # At least one part is read for its columns, even if it has none of the queries.
+        pairs = self._store.read(self.data, self._rule, [self._parts[number] for number in numbers or (0,)])
+        label = np.where(pairs.label == POSITIVE, POSITIVE, 0).astype(np.int8)
+        return replace(pairs, label=label, dropped=np.zeros(len(pairs), np.int16))
 
 
 def fingerprint_of(path: Path) -> str:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from foils.core.errors import FoilsError, PipelineError, SpecError
-from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, joined
 from foils.core.spec import full, parse, registry
-from foils.filling import joined, share
+from foils.filling import share
 from foils.stages import BM25, Dense, PositiveSimilarity, Random, Stage
 
 # Fields that have no sensible default. A new stage with a required field of another name needs a line here.

@@ -10,8 +10,8 @@ import pytest
 import foils
 from foils.core import noise
 from foils.core.errors import PipelineError, SpecError
-from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
-from foils.filling import joined, share
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, joined
+from foils.filling import share
 from foils.mine import Miner
 from foils.stages import BM25, Dense, Ensure, PositiveAware, Random, Ranks, Top, Uniform
 from foils.stages.shortfall import wanted

@@ -6,8 +6,9 @@ import pytest
 
 import foils
 from foils.core.errors import SpecError
+from foils.core.pairs import joined
 from foils.core.spec import full, parse
-from foils.filling import joined, share
+from foils.filling import share
 from foils.mine import Miner
 from foils.stages import BM25, Dense
 from foils.stages.stage import Columns

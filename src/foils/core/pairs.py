@@ -209,6 +209,21 @@ class Pairs:
         return np.where(ordered[at] == other.key, at if order is None else order[at], -1)
 
 
+def joined(parts: Sequence[Pairs]) -> Pairs:
+    """Pairs of ascending, different queries and the same columns, one after the other."""
+    first = parts[0]
+    names, ranks = list(first.scores), list(first.ranks)
+    return Pairs(
+        np.concatenate([part.query for part in parts]),
+        np.concatenate([part.doc for part in parts]),
+        np.concatenate([part.label for part in parts]),
+        {name: np.concatenate([part.scores[name] for part in parts]) for name in names},
+        {name: np.concatenate([part.ranks[name] for part in parts]) for name in ranks},
+        np.concatenate([part.dropped for part in parts]),
+        first.latest,
+    )
+
+
 def union(parts: Sequence[Pairs]) -> Pairs:
     """Pool pairs: one row per (query, doc), sorted by query, then document.
 

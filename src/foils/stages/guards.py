@@ -17,6 +17,7 @@ from foils.stages.families import Filter
 from foils.stages.parents import Parents, parents
 from foils.stages.sources import saved_scores
 from foils.stages.stage import Columns
+from foils.store import Saved
 
 _AT_ONCE = 1 << 16  # positives scored at a time
 _PAIRS = 1 << 20  # (candidate, positive) pairs compared at a time
@@ -62,10 +63,9 @@ class PositiveQuantile(Filter):
 
     def _saved(self, name: str, known: Pairs, ctx: Context) -> NDArray[np.float32]:
         scores = np.full(len(known), np.nan, np.float32)
-        saved: list[Pairs] = ctx.once(saved_scores(name), list)
-        for pairs in saved:
-            at = pairs.find(known)
-            scores = np.where((at >= 0) & np.isnan(scores), pairs.scores[name][at], scores)
+        opened: list[Saved] = ctx.once(saved_scores(name), list)
+        for saved in opened:
+            scores = np.where(np.isnan(scores), saved.scores_of(known, name), scores)
         holes = int(np.isnan(scores).sum())
         if holes:
             raise PipelineError(

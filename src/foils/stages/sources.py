@@ -19,7 +19,7 @@ from foils.stages.context import Context
 from foils.stages.families import Source
 from foils.stages.indexes import checked, prepared, record
 from foils.stages.stage import Columns, Stage, Writer, check_model_name
-from foils.store import MANIFEST, Negatives, candidates_from, fingerprint_of
+from foils.store import MANIFEST, Negatives, Saved, fingerprint_of
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 _CELLS = 1 << 22  # draws held at once where whole corpora are shuffled
@@ -177,7 +177,7 @@ def _distinct_draws(seed: int, keys: NDArray[np.uint64], depth: int, n: int) -> 
 
 
 def saved_scores(column: str) -> tuple[str, str]:
-    """The key of `Context.once` under which `Load` leaves all pairs that it read with a score column."""
+    """The key of `Context.once` under which `Load` leaves all that it opened with a score column (`Saved`)."""
     return "saved scores", column
 
 
@@ -204,16 +204,23 @@ class Load(Stage):
         """``factor`` times its k, if it has one."""
         return self if self.k is None else replace(self, k=self.k * factor)
 
-    def _pairs(self, ctx: Context) -> Pairs:
-        return ctx.once(("load", self), lambda: self._read(ctx))
+    def _saved(self, ctx: Context) -> Saved:
+        return ctx.once(("load", self), lambda: self._open(ctx))
 
-    def _read(self, ctx: Context) -> Pairs:
+    def _open(self, ctx: Context) -> Saved:
+        saved = Saved(Path(self.path), ctx.data, self.which)
+        for name in saved.names:
+            opened: list[Saved] = ctx.once(saved_scores(name), list)
+            opened.append(saved)
+        return saved
+
+    def _share(self, ctx: Context) -> Pairs:
         if self.path != "given":
-            pairs = candidates_from(Path(self.path), ctx.data, self.which)
-            for name in pairs.scores:
-                read: list[Pairs] = ctx.once(saved_scores(name), list)
-                read.append(pairs)
-            return pairs
+            return self._saved(ctx).of(int(ctx.block[0]), int(ctx.block[-1]))
+        given = self._given(ctx)
+        return given.take(np.arange(*np.searchsorted(given.query, [ctx.block[0], ctx.block[-1] + 1])))
+
+    def _given(self, ctx: Context) -> Pairs:
         given = ctx.data.given(ctx.split)
         if not len(given):
             raise DataError(
@@ -228,9 +235,7 @@ class Load(Stage):
 
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Merge the block's share of the saved candidates, and the scores saved for its positives."""
-        saved = self._pairs(ctx)
-        lo, hi = np.searchsorted(saved.query, [ctx.block[0], ctx.block[-1] + 1])
-        share = saved.take(np.arange(lo, hi))
+        share = self._share(ctx)
         # A row that was a positive then and is none in this split is nobody's candidate.
         share = share.take(np.isin(share.query, ctx.block) & ((share.label == CANDIDATE) | (pairs.find(share) >= 0)))
         if self.k is not None:
@@ -242,14 +247,20 @@ class Load(Stage):
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Brings the columns of the file."""
-        saved = self._pairs(ctx)
-        names = tuple(dict.fromkeys((*columns.names, *saved.scores)))
+        saved, latest = self._columns(ctx)
+        names = tuple(dict.fromkeys((*columns.names, *saved)))
         made = self._origins(ctx)
-        origins = columns.shared({name: made.get(name, f"{name} in {self.path}") for name in saved.scores}, self)
-        if columns.latest is not None and columns.latest != saved.latest:
-            return Columns(names, None, (columns.latest, saved.latest or "load"), True, origins)
-        mixed = () if saved.latest is not None else tuple(saved.scores)
-        return Columns(names, saved.latest, mixed, True, origins)
+        origins = columns.shared({name: made.get(name, f"{name} in {self.path}") for name in saved}, self)
+        if columns.latest is not None and columns.latest != latest:
+            return Columns(names, None, (columns.latest, latest or "load"), True, origins)
+        return Columns(names, latest, () if latest is not None else saved, True, origins)
+
+    def _columns(self, ctx: Context) -> tuple[tuple[str, ...], str | None]:
+        if self.path == "given":
+            given = self._given(ctx)
+            return tuple(given.scores), given.latest
+        saved = self._saved(ctx)
+        return saved.names, saved.latest
 
     def _origins(self, ctx: Context) -> dict[str, str]:
         """What made the columns of a folder that was mined from this very collection."""
