@@ -227,10 +227,10 @@ class Saved:
         return pairs.take(np.arange(lo, hi))
 
     def scores_of(self, pairs: Pairs, name: str) -> NDArray[np.float32]:
-        """What was saved in a score column for some pairs, wherever it is; NaN where nothing was, float32 (len(pairs),)."""
+        """What was saved for some pairs in a score column, wherever it is, float32 (len(pairs),); NaN for nothing."""
         found = np.full(len(pairs), np.nan, np.float32)
-        for number in range(len(self._parts)) or (None,):
-            saved = self._now[1] if number is None else self._read((number,))
+        numbers = range(len(self._parts))
+        for saved in (self._read((number,)) for number in numbers) if self._parts else (self._now[1],):
             at = saved.find(pairs)
             found[at >= 0] = saved.scores[name][at[at >= 0]]
         return found
