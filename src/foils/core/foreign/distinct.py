@@ -44,7 +44,8 @@ class DistinctTexts:
     def _rows(self, pairs: list[tuple[str, str]]) -> Ints:
         named = np.array([bool(id_) for id_, _ in pairs], bool)
         bare = named & np.array([not text for _, text in pairs], bool)
-        by_id = keys_of(id_ for id_, _ in pairs)
+        by_id = np.zeros(len(pairs), np.uint64)
+        by_id[named] = keys_of(id_ for id_, _ in pairs if id_)
         content = keys_of(f"{id_}\0{text}" for id_, text in pairs)
         rows = np.where(bare, self._by_id.find(by_id), self._by_content.find(content))
         new = np.flatnonzero(rows < 0)
