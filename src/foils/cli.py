@@ -118,18 +118,26 @@ def import_(
     drop_unknown: Annotated[
         bool, typer.Option(help="Leave out judgements of unknown ids instead of refusing.")
     ] = False,
+    cut: Annotated[
+        str | None, typer.Option(metavar="sentences|words:N", help="Cut each document into pieces of its own.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Read a collection in another form and write it as a BEIR folder."""
     from foils import load
     from foils.core.beir import write_beir
+    from foils.core.pieces import cut_of, write_pieces
     from foils.overview import overview
     from foils.terminal import inspected
 
+    cutting = None if cut is None else cut_of(cut)
     roles = column_roles(columns)
     policy: Literal["error", "drop"] = "drop" if drop_unknown else "error"
     collection = load(source, corpus=corpus, qrels=qrels, columns=roles, on_unknown=policy)
-    write_beir(collection, out)
+    if cutting is None:
+        write_beir(collection, out)
+    else:
+        collection = load(write_pieces(collection, out, cutting))
     summary = overview(collection)
     _show(as_json, {**summary, "out": str(out)}, None if as_json else inspected(summary))
 

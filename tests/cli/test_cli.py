@@ -112,6 +112,14 @@ def test_import_and_inspect_other_forms(tmp_path):
     assert json.loads(foils("inspect", str(out), "--json"))["queries"] == 2
 
 
+def test_import_cuts_documents_into_pieces(little, tmp_path):
+    out = tmp_path / "pieces"
+    report = json.loads(foils("import", little, str(out), "--cut", "words:6", "--json"))
+    assert report["documents"] == 2 * json.loads(foils("inspect", little, "--json"))["documents"]
+    kept = json.loads(foils("mine", str(out), "Siblings(k=2)", "-o", str(tmp_path / "n"), "--json"))
+    assert kept["counts"]["kept"] > 0
+
+
 def test_evaluate_bm25_and_its_own_run_file(little, tmp_path):
     scores = tmp_path / "scores"
     report = json.loads(foils("evaluate", little, "--model", "bm25", "--per-query", str(scores), "--json"))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -114,28 +115,49 @@ def write_beir(data: Collection, out: str | Path) -> Path:
     Raises:
         DataError: the folder exists and is not empty.
     """
+    folder = new_folder(out)
+    write_texts(folder / "corpus.jsonl", text_rows(data.corpus))
+    write_texts(folder / "queries.jsonl", text_rows(data.queries))
+    for split in data.splits:
+        pairs = data.qrels(split)
+        ids = data.queries.id_list(pairs.query), data.corpus.id_list(pairs.doc)
+        write_qrels(folder, split, zip(*ids, pairs["grade"].tolist(), strict=True))
+    return folder
+
+
+def new_folder(out: str | Path) -> Path:
+    """An empty folder for a collection in this layout.
+
+    Raises:
+        DataError: it exists and is not empty.
+    """
     folder = Path(out)
     if folder.exists() and any(folder.iterdir()):
         raise DataError("the folder is not empty.", file=folder, remedy="Name a new one.")
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
-    _write_texts(data.corpus, folder / "corpus.jsonl")
-    _write_texts(data.queries, folder / "queries.jsonl")
-    for split in data.splits:
-        pairs = data.qrels(split)
-        ids = zip(data.queries.id_list(pairs.query), data.corpus.id_list(pairs.doc), strict=True)
-        with (folder / "qrels" / f"{split}.tsv").open("w", encoding="utf-8") as file:
-            file.write("query-id\tcorpus-id\tscore\n")
-            for (query, doc), grade in zip(ids, pairs["grade"].tolist(), strict=True):
-                file.write(f"{query}\t{doc}\t{grade:.9g}\n")
     return folder
 
 
-def _write_texts(side: Texts, path: Path) -> None:
+def text_rows(side: Texts) -> Iterator[dict[str, Any]]:
+    """The rows of one side: ``_id``, ``title``, ``text`` and ``metadata``."""
+    for start in range(0, len(side), WRITE_ROWS):
+        rows = np.arange(start, min(start + WRITE_ROWS, len(side)))
+        columns = (side.id_list(rows), side.titles(rows), side.bodies(rows), side.metadata(rows))
+        for id_, title, text, metadata in zip(*columns, strict=True):
+            yield {"_id": id_, "title": title, "text": text, "metadata": metadata}
+
+
+def write_texts(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows as JSON lines, without titles and metadata that are empty."""
     with path.open("w", encoding="utf-8") as file:
-        for start in range(0, len(side), WRITE_ROWS):
-            rows = np.arange(start, min(start + WRITE_ROWS, len(side)))
-            columns = (side.id_list(rows), side.titles(rows), side.bodies(rows), side.metadata(rows))
-            for id_, title, text, metadata in zip(*columns, strict=True):
-                row = {"_id": id_, "title": title, "text": text, "metadata": metadata}
-                kept = {name: value for name, value in row.items() if value or name in ("_id", "text")}
-                file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+        for row in rows:
+            kept = {name: value for name, value in row.items() if value or name in ("_id", "text")}
+            file.write(json.dumps(kept, ensure_ascii=False) + "\n")
+
+
+def write_qrels(folder: Path, split: str, judged: Iterable[tuple[str, str, float]]) -> None:
+    """Write the judgements (query id, document id, grade) of a split."""
+    with (folder / "qrels" / f"{split}.tsv").open("w", encoding="utf-8") as file:
+        file.write("query-id\tcorpus-id\tscore\n")
+        for query, doc, grade in judged:
+            file.write(f"{query}\t{doc}\t{grade:.9g}\n")
