@@ -6,29 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foils.adapters import exact
+from foils.adapters import scores as scores_module
 from foils.adapters.exact import ExactIndex, pair_scores, search
 from foils.adapters.topk import lower_bounds, ranked
 from foils.core.errors import ModelError
-
-
-def slow_search(queries, docs, k):
-    """Every sum exactly rounded, and a full sort by (score descending, row ascending)."""
-    rows = np.full((len(queries), k), -1, np.int32)
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    for i, query in enumerate(queries.astype(np.float64)):
-        found = [(np.float32(math.fsum(query * doc)), row) for row, doc in enumerate(docs.astype(np.float64))]
-        for place, (score, row) in enumerate(sorted(found, key=lambda pair: (-pair[0], pair[1]))[:k]):
-            rows[i, place], scores[i, place] = row, score
-    return rows, scores
-
-
-def unit(vectors):
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def same(got, wanted):
-    return got[0].tobytes() == wanted[0].tobytes() and got[1].tobytes() == wanted[1].tobytes()
+from searching import same, slow_search, unit
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +137,7 @@ def test_pair_scores_equal_what_search_returns(planted, monkeypatch):
     rows, scores = search(queries, docs, 50)
     q = np.repeat(np.arange(len(queries)), 50)
     assert pair_scores(queries, docs, q, rows.ravel()).tobytes() == scores.tobytes()
-    monkeypatch.setattr(exact, "_PAIRS", 1)
+    monkeypatch.setattr(scores_module, "_PAIRS", 1)
     assert pair_scores(queries, docs, q, rows.ravel()).tobytes() == scores.tobytes()
     with pytest.raises(IndexError, match="-1"):  # padding is no document
         pair_scores(queries, docs, np.array([0]), np.array([-1]))
@@ -176,7 +158,7 @@ def test_stays_within_its_memory():
     index.search(queries, 20)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < memory + queries.nbytes + 300 * 20 * 8 + exact._PAIRS * 16 + (1 << 20)
+    assert peak < memory + queries.nbytes + 300 * 20 * 8 + scores_module._PAIRS * 16 + (1 << 20)
 
 
 @given(st.integers(1, 4), st.integers(1, 300), st.integers(1, 40), st.integers(0, 2**32 - 1))

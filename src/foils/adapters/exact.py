@@ -13,22 +13,30 @@ products >= L, the k-th best canonical score is at least L - e, and whoever reac
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.adapters import scan
 from foils.adapters.protocols import Found
+from foils.adapters.scan_codes import best_form
+from foils.adapters.scores import pair_scores
 from foils.adapters.topk import lower_bounds, ranked
 from foils.core.errors import ModelError
 
 MEMORY = 256 << 20
 _CELL = 128  # bytes that one score or one pooled candidate takes at worst, temporary arrays included
-_PAIRS = 1 << 17  # vector elements gathered at a time for canonical scores: stays in the cache
 _UNIT = 2.0**-24
 _LARGEST = float(np.finfo(np.float32).max) / 2
 
+_SCAN = 1 << 35  # multiplications from which the quick scan pays, even if it must be loaded first
+_LONGEST = 1e30  # of a document that the quick scan takes: its bounds stay within float32
+
 Vectors = NDArray[Any]
+
+__all__ = ["ExactIndex", "pair_scores", "search"]
 
 
 def search(queries: Vectors, docs: Vectors, k: int, *, memory: int = MEMORY) -> Found:
@@ -62,6 +70,7 @@ class ExactIndex:
         if docs.ndim != 2 or not docs.shape[1]:
             raise ValueError(f"document vectors of shape {docs.shape}; expected (documents, dimensions).")
         self.docs, self.memory = docs, memory
+        self._quick: scan.Scanner | None = None
         self._longest = float(_lengths(docs, "document").max(initial=0.0))
 
     def search(self, vectors: Vectors, k: int) -> Found:
@@ -75,12 +84,28 @@ class ExactIndex:
         rows = np.full((len(vectors), k), -1, np.int32)
         scores = np.full((len(vectors), k), -np.inf, np.float32)
         wanted = min(k, len(self.docs))
-        block, tile = self._sizes(len(vectors), wanted)
-        for start in range(0, len(vectors) if wanted else 0, block):
-            part = slice(start, start + block)
+        left = np.arange(len(vectors) if wanted else 0)
+        scanner = self._scanner(len(vectors), wanted)
+        if scanner is not None:
+            queries = np.ascontiguousarray(vectors, np.float32)
+            found = scanner.search(queries, wanted, partial(pair_scores, queries, self.docs))
+            rows[:, :wanted], scores[:, :wanted], left = found[0], found[1], np.flatnonzero(found[2])
+        block, tile = self._sizes(len(left), wanted)
+        for start in range(0, len(left), block):
+            part = left[start : start + block]
             queries = np.ascontiguousarray(vectors[part], np.float32)
             rows[part, :wanted], scores[part, :wanted] = self._best(queries, slack[part], wanted, tile)
         return rows, scores
+
+    def _scanner(self, queries: int, wanted: int) -> scan.Scanner | None:
+        """The quick scan, if it is installed and pays."""
+        large = queries * self.docs.size >= _SCAN and 16 * wanted <= len(self.docs)
+        if not (wanted and large and self._longest < _LONGEST and scan.available()):
+            return None
+        if self._quick is None:
+            form = best_form(self.docs.shape[1])
+            self._quick = None if form is None else scan.Scanner(self.docs, form, self.memory)
+        return self._quick
 
     def _slack(self, lengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Twice the bound e of the module's text; the last term covers products that underflow."""
@@ -170,43 +195,6 @@ class _Pool:
         kth = np.full(len(self.queries), -np.inf, np.float32)
         kth[enough] = np.where(ascending >> 31, ascending & np.uint32(0x7FFFFFFF), ~ascending).view(np.float32)
         return kth
-
-
-def pair_scores(
-    queries: Vectors, docs: Vectors, query_rows: NDArray[np.integer], doc_rows: NDArray[np.integer]
-) -> NDArray[np.float32]:
-    """The canonical inner product of each pair: what `search` returns for it, bit for bit.
-
-    Args:
-        queries: (q, d), finite; computed on as float32.
-        docs: (n, d), finite, may be memory-mapped; computed on as float32.
-        query_rows: (m,), row of ``queries`` of each pair.
-        doc_rows: (m,), row of ``docs`` of each pair.
-
-    Returns:
-        float32 (m,): the sum of the float64 products, rounded once.
-
-    Raises:
-        ModelError: a product that is NaN or infinite.
-        IndexError: a row below 0 or beyond the end.
-    """
-    for rows, vectors in ((query_rows, queries), (doc_rows, docs)):
-        if len(rows) and not (rows.min() >= 0 and rows.max() < len(vectors)):
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {len(vectors)} vectors")
-    scores = np.empty(len(query_rows), np.float32)
-    step = max(1, _PAIRS // docs.shape[1])
-    for start in range(0, len(scores), step):
-        part = slice(start, start + step)
-        left = np.asarray(queries[query_rows[part]], np.float32)
-        right = np.asarray(docs[doc_rows[part]], np.float32)
-        # Products of float32 are exact in float64. numpy sums a contiguous row pairwise, by its length alone.
-        with np.errstate(over="ignore", invalid="ignore"):
-            scores[part] = np.multiply(left, right, dtype=np.float64).sum(axis=1)
-    if not np.isfinite(scores).all():
-        bad = int(np.argmin(np.isfinite(scores)))
-        pair = f"query row {query_rows[bad]} and document row {doc_rows[bad]}"
-        raise ModelError(f"the inner product of {pair} is {scores[bad]}. Check the vectors for NaN, or scale them.")
-    return scores
 
 
 def _lengths(vectors: Vectors, what: str) -> NDArray[np.float64]:

@@ -1,0 +1,269 @@
+"""The quick scan of exact search: products of 8-bit integers, with bounds that prove which documents can win.
+
+Let c be any vector (here the mean of some documents), d' = d - c, and let â = s a be a vector's approximation by
+integers a times its own scale s. Then, exactly,
+
+    q·d = q·c + q̂·d̂' + q̂·(d' - d̂') + (q - q̂)·d'
+    |q·d - q·c - s_q s_d (a_q·a_d)| <= ‖q̂‖ ‖d' - d̂'‖ + ‖q - q̂‖ ‖d'‖
+
+by the triangle and Cauchy-Schwarz inequalities. The integer product is exact. The norms are computed in float64 and
+rounded up by 2⁻¹⁸; a further 2⁻²⁰ ‖q̂‖ ‖d̂'‖ + 2⁻²⁰ |q·c| covers the fewer than eight float32 operations (2⁻²⁴ each)
+that apply the bound and the rounding of the canonical score; 10⁻³⁷ covers underflow. Processors without 8-bit products
+scan float32 products instead: then c = 0, d̂ = d, and the margin is that of `foils.adapters.exact`.
+
+Every candidate keeps a lower and an upper bound of its canonical score. A query's floor is what at least k documents
+reach: it only rises, and who cannot reach it is dropped. At the end the k candidates with the largest lower bounds get
+their canonical score, which raises the floor to within one margin of the answer; then the others that still reach it.
+
+Early floors are estimated. Tiles take every m-th document, so the first few are a fair sample, and a floor that about
+1 in 10,000 estimates overshoots saves most of the work. It is verified when the slab is done: where fewer than k
+documents reach it, the query is searched again in the plain way, and so are queries with more near ties than there is
+room for. What is returned depends on the canonical scores alone: tiles, threads and the form of the codes do not show.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import local
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.adapters.scan_codes import Codes, Form
+
+Vectors = NDArray[Any]
+Floats = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Score = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
+Spread = Callable[[Callable[[slice], None], Iterable[slice]], None]
+
+QUERIES, TILE = 512, 1024  # of one product: its 2 MB of results stay in the cache
+_FINISH = 1024  # queries whose candidates are scored together, in the order of the documents
+_LOOKS = (1, 2, 4, 8, 16, 64)  # tiles after which the floor is estimated
+_ENCODE = 4096  # vectors coded by one task
+_SAMPLE = 4096  # documents that the centre is the mean of
+_ROOM = 2048  # candidates of a query besides 4 k
+_CANDIDATE = 12  # bytes
+
+
+def available() -> bool:
+    """Whether torch and numba are installed (the extra ``fast``); imports neither."""
+    return all(importlib.util.find_spec(name) for name in ("torch", "numba"))
+
+
+@dataclass(frozen=True)
+class State:
+    """The candidates of a group of queries.
+
+    ``rows`` (q, room) and ``bounds`` (q, 2, room): documents, and the lower and upper bounds of their scores;
+    ``count`` (q,): how many, or -1 if the query is left open; ``floor`` (q,): see the module's text.
+    """
+
+    rows: Ints
+    bounds: Floats
+    count: Ints
+    floor: Floats
+
+    @staticmethod
+    def of(queries: int, room: int) -> State:
+        """Room for so many queries."""
+        count, floor = np.zeros(queries, np.int32), np.full(queries, -np.inf, np.float32)
+        return State(np.empty((queries, room), np.int32), np.empty((queries, 2, room), np.float32), count, floor)
+
+    def part(self, part: slice) -> State:
+        """A view of some of the queries."""
+        return State(self.rows[part], self.bounds[part], self.count[part], self.floor[part])
+
+    def arrays(self) -> tuple[Ints, Floats, Ints, Floats]:
+        """For compiled code."""
+        return self.rows, self.bounds, self.count, self.floor
+
+
+class Scanner:
+    """Documents to scan, coded; the codes are kept if they take at most half of ``memory`` (bytes)."""
+
+    def __init__(self, docs: Vectors, form: Form, memory: int) -> None:
+        self.docs, self.form, self.memory = docs, form, memory
+        sample = np.asarray(docs[:: max(1, len(docs) // _SAMPLE)], np.float32)
+        self._centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
+        if form.codes is np.float32:
+            self._centre[:] = 0
+        per_row = docs.shape[1] * np.dtype(form.codes).itemsize + 12
+        self._slab = max(TILE, min(len(docs), memory // 2 // per_row))
+        self._kept: Codes | None = None
+
+    def search(self, queries: Floats, k: int, score: Score) -> tuple[Ints, Floats, NDArray[np.bool_]]:
+        """Rows and canonical scores of the k best, and which queries have been left open.
+
+        Args:
+            queries: float32 (q, d), contiguous.
+            k: at least 1, at most the number of documents.
+            score: canonical scores of pairs of rows (query, document).
+        """
+        rows, scores = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
+        left_open = np.zeros(len(queries), np.bool_)
+        room = _ROOM + 4 * k
+        group = max(1, min(len(queries), self.memory * 3 // 8 // (_CANDIDATE * room)))
+        with _threads() as spread:
+            for part in _ranges(len(queries), group):
+                state = self._scan(queries[part], k, room, spread)
+                finish = _Finish(state, k, part.start, score, rows, scores, len(self.docs))
+                spread(finish, _ranges(len(state.count), _FINISH))
+                left_open[part] = state.count < 0
+        return rows, scores, left_open
+
+    def _scan(self, queries: Floats, k: int, room: int, spread: Spread) -> State:
+        """The candidates of some queries."""
+        state = State.of(len(queries), room)
+        coded = self._coded(queries, np.zeros_like(self._centre), spread)
+        state.count[coded.facts[0] == 0] = -1
+        facts = self._query_facts(queries, coded)
+        for first in range(0, len(self.docs), self._slab):
+            blocks = _Blocks(self.form, coded.codes, facts, self._docs(first, spread), first, k, state)
+            spread(blocks, _ranges(len(queries), QUERIES))
+        return state
+
+    def _docs(self, first: int, spread: Spread) -> Codes:
+        """A slab of documents in the order of the tiles, each of which takes every m-th."""
+        if self._kept is not None:
+            return self._kept
+        docs = self.docs[first : first + self._slab]
+        codes = self._coded(docs, self._centre, spread, -(-len(docs) // TILE))
+        if len(docs) == len(self.docs):
+            self._kept = codes
+        return codes
+
+    def _coded(self, vectors: Vectors, centre: Floats, spread: Spread, tiles: int = 1) -> Codes:
+        codes = Codes(np.empty(vectors.shape, self.form.codes), np.empty((3, len(vectors)), np.float32))
+        size, larger = divmod(len(vectors), tiles)
+
+        def work(part: slice) -> None:
+            turn, tile = np.divmod(np.arange(part.start, part.stop), tiles)
+            places = tile * size + np.minimum(tile, larger) + turn
+            self.form.encode(np.ascontiguousarray(vectors[part], np.float32), centre, places, codes)
+
+        spread(work, _ranges(len(vectors), _ENCODE))
+        return codes
+
+    def _query_facts(self, queries: Floats, coded: Codes) -> Floats:
+        """Float32 (q, 5): what `foils.adapters.scan_kernels.scan` takes."""
+        scale, error, length = coded.facts.astype(np.float64)
+        along = queries.astype(np.float64) @ self._centre.astype(np.float64)
+        if self.form.codes is np.float32:
+            error[:] = 0
+        columns = scale, (length + error) * (1 + 2.0**-20), error, along, np.abs(along) * 2.0**-20 + 1e-37
+        return np.stack(columns, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks of a group of queries against a slab of documents whose first is row ``first``."""
+
+    form: Form
+    queries: NDArray[Any]
+    facts: Floats
+    slab: Codes
+    first: int
+    k: int
+    state: State
+
+    def __call__(self, block: slice) -> None:
+        """All documents of the slab for a block of queries."""
+        from foils.adapters.scan_kernels import scan, verify
+
+        queries, facts, state = self.queries[block], self.facts[block], self.state.part(block)
+        total, store = len(self.slab.codes), _buffer(len(queries) * TILE, self.form.products)
+        tiles = -(-total // TILE)
+        size, larger = divmod(total, tiles)
+        stop = 0
+        for tile in range(tiles):
+            start, stop = stop, stop + size + (tile < larger)
+            products = store[: len(queries) * (stop - start)].reshape(len(queries), stop - start)
+            self.form.multiply(queries, self.slab.codes[start:stop], products)
+            docs = (self.first + tile, tiles, np.ascontiguousarray(self.slab.facts[:, start:stop]))
+            scan(products, docs, facts, state.arrays(), self.k, self._rank(tile + 1, tiles))
+        if self.first == 0:
+            verify(state.bounds, state.count, state.floor, self.k)
+
+    def _rank(self, seen: int, tiles: int) -> int:
+        """Rank in the first tiles of the first slab that is hardly below rank k of the whole slab; 0 for none."""
+        if self.first or seen not in _LOOKS:
+            return 0
+        expected = self.k * seen / tiles
+        return min(self.k, math.ceil(expected + 4 * math.sqrt(expected) + 4))
+
+
+@dataclass(frozen=True)
+class _Finish:
+    """Gives the candidates of a group their canonical scores and ranks them."""
+
+    state: State
+    k: int
+    start: int
+    score: Score
+    rows: Ints
+    scores: Floats
+    docs: int
+
+    def __call__(self, block: slice) -> None:
+        """For a block of queries of the group."""
+        from foils.adapters.scan_kernels import cut, rank
+
+        state = self.state.part(block)
+        cut(*state.arrays(), self.k)
+        self._settle(state, state.floor, self.start + block.start)
+        cut(*state.arrays(), self.k)
+        self._settle(state, np.full_like(state.floor, -np.inf), self.start + block.start)
+        cut(*state.arrays(), self.k)
+        out = slice(self.start + block.start, self.start + block.stop)
+        rank(state.rows, state.bounds, state.count, self.rows[out], self.scores[out])
+
+    def _settle(self, state: State, least: Floats, start: int) -> None:
+        """Canonical scores of those whose lower bound is at least this."""
+        from foils.adapters.scan_kernels import settle, unsettled
+
+        size = int(np.maximum(state.count, 0).sum())
+        query, place, row = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size, np.int32)
+        found = unsettled(state.rows, state.bounds, state.count, least, self.docs, (query, place, row))
+        query, place, row = query[:found], place[:found], row[:found]
+        scores = self.score(query.astype(np.int64) + start, row.astype(np.int64))
+        settle(state.bounds, query, place, scores)
+
+
+def _ranges(total: int, step: int) -> Iterator[slice]:
+    return (slice(start, min(start + step, total)) for start in range(0, total, step))
+
+
+_own = local()
+
+
+def _buffer(size: int, dtype: type[Any]) -> NDArray[Any]:
+    """Room for products, kept for each thread: fresh memory would cost more than the product."""
+    store: NDArray[Any] | None = getattr(_own, "store", None)
+    if store is None or len(store) < size or store.dtype != dtype:
+        _own.store = store = np.empty(size, dtype)
+    return store
+
+
+@contextmanager
+def _threads() -> Iterator[Spread]:
+    """Spread tasks over as many threads as torch has; each computes alone, so none waits for another."""
+    import torch
+
+    number = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+
+            def spread(task: Callable[[slice], None], parts: Iterable[slice]) -> None:
+                for _ in pool.map(task, parts):
+                    pass
+
+            yield spread
+    finally:
+        torch.set_num_threads(number)

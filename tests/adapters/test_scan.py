@@ -1,0 +1,207 @@
+"""The quick scan gives the bytes of the plain search, whatever its form, tiles, threads and memory."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("torch")
+pytest.importorskip("numba")
+
+import torch
+
+from foils.adapters import exact, scan, scores
+from foils.adapters.exact import ExactIndex, search
+from foils.adapters.scan_codes import Codes, Integers, Singles
+from foils.adapters.scores import pair_scores
+from searching import same, slow_search, unit
+
+FORMS = [Integers(), Singles()]
+
+
+@pytest.fixture(scope="module", params=FORMS, ids=lambda form: type(form).__name__)
+def quick(request):
+    """Search with small tiles by this form only; returns how many queries were left to the plain search, too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scan, "QUERIES", 8)
+        patch.setattr(scan, "TILE", 32)
+        patch.setattr(scan, "_FINISH", 16)
+        patch.setattr(scan, "_ENCODE", 50)
+
+        def searched(queries, docs, k, memory=1 << 20, room=2048):
+            patch.setattr(scan, "_ROOM", room)
+            scanner = scan.Scanner(docs, request.param, memory)
+            queries = np.ascontiguousarray(queries, np.float32)
+            rows, found, left = scanner.search(queries, k, lambda q, d: pair_scores(queries, docs, q, d))
+            plain = search(queries, docs, k)
+            rows[left], found[left] = plain[0][left], plain[1][left]
+            return rows, found, int(left.sum())
+
+        yield searched
+
+
+def clustered(rng, n, dim, centres):
+    return unit(centres[rng.integers(0, len(centres), n)] + 0.7 * rng.standard_normal((n, dim)))
+
+
+@pytest.mark.parametrize(
+    ("n", "dim", "k"), [(1500, 48, 1), (1500, 48, 20), (900, 130, 50), (400, 7, 100), (33, 16, 33)]
+)
+def test_equals_the_plain_search(quick, n, dim, k):
+    rng = np.random.default_rng(n)
+    centres = rng.standard_normal((30, dim))
+    docs, queries = clustered(rng, n, dim, centres), clustered(rng, 50, dim, centres)
+    rows, found, left = quick(queries, docs, k)
+    assert left <= 2
+    assert same((rows, found), slow_search(queries, docs, k))
+
+
+@given(
+    st.integers(1, 200),
+    st.integers(1, 20),
+    st.integers(2, 20),
+    st.integers(1, 60),
+    st.sampled_from([16, 64, 2048]),
+    st.sampled_from(["ties", "sizes", "shifted", "near"]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=150, deadline=None)
+def test_hard_cases_equal_the_slow_search(quick, n, q, dim, k, room, kind, seed):
+    rng = np.random.default_rng(seed)
+    k = min(k, n)
+    docs, queries = rng.standard_normal((n, dim)), rng.standard_normal((q, dim))
+    if kind == "ties":
+        docs, queries = rng.integers(-2, 3, (n, dim)), rng.integers(-2, 3, (q, dim))
+    elif kind == "sizes":
+        docs, queries = docs * 10.0 ** rng.integers(-15, 15, (n, 1)), queries * 10.0 ** rng.integers(-15, 15, (q, 1))
+    elif kind == "shifted":
+        docs, queries = docs * 1e-3 + 5, queries - 3
+    elif kind == "near":
+        docs = queries[rng.integers(0, q, n)] * (1 + rng.integers(-3, 4, (n, 1)) * 1e-7)
+    docs, queries = docs.astype(np.float32), queries.astype(np.float32)
+    rows, found, _ = quick(queries, docs, k, room=room)
+    assert same((rows, found), slow_search(queries, docs, k))
+
+
+@given(
+    st.sampled_from(FORMS), st.integers(2, 300), st.integers(-18, 18), st.integers(-18, 18), st.integers(0, 2**32 - 1)
+)
+@settings(max_examples=100, deadline=None)
+def test_bounds_hold_for_every_pair(form, dim, left, right, seed):
+    """With exact arithmetic in place of the scan's: the true product lies within the margin."""
+    rng = np.random.default_rng(seed)
+    docs = ((rng.standard_normal((20, dim)) + rng.integers(0, 3)) * 10.0**left).astype(np.float32)
+    queries = (rng.standard_normal((6, dim)) ** 3 * 10.0**right).astype(np.float32)
+    scanner = scan.Scanner(docs, form, 1 << 20)
+    with scan._threads() as spread:
+        coded = scanner._coded(queries, np.zeros(dim, np.float32), spread)
+        documents = scanner._docs(0, spread)
+    scale, reach, error, along, slack = scanner._query_facts(queries, coded).astype(np.float64).T
+    products = np.empty((6, 20), form.products)
+    form.multiply(coded.codes, documents.codes, products)
+    value = scale[:, None] * documents.facts[0].astype(np.float64) * products + along[:, None]
+    margin = reach[:, None] * documents.facts[1] + error[:, None] * documents.facts[2] + slack[:, None]
+    assert (np.abs(queries.astype(np.float64) @ docs.T.astype(np.float64) - value) <= margin).all()
+
+
+def test_integers_reconstruct_to_half_a_step():
+    vectors = np.random.default_rng(0).standard_normal((40, 33)).astype(np.float32)
+    vectors[3], vectors[4] = 0, 1e-33
+    centre = np.full(33, 0.25, np.float32)
+    codes = Codes(np.empty((40, 33), np.int8), np.empty((3, 40), np.float32))
+    Integers().encode(vectors, centre, np.arange(40)[::-1].copy(), codes)
+    scale = codes.facts[0, ::-1, None].astype(np.float64)
+    error = vectors - centre.astype(np.float64) - scale * codes.codes[::-1]
+    assert (np.abs(error) <= scale * 0.5001 + 1e-32).all()
+    assert (codes.facts[1, ::-1] >= np.linalg.norm(error, axis=1)).all()
+    assert (codes.facts[2, ::-1] >= np.linalg.norm(vectors - centre.astype(np.float64), axis=1)).all()
+
+
+def test_an_estimate_that_is_too_high_is_found_out(quick):
+    """The tiles sample every m-th document: a collection with that very period deceives them."""
+    rng = np.random.default_rng(5)
+    docs, queries = unit(rng.standard_normal((32 * 64, 16))), unit(rng.standard_normal((20, 16)))
+    docs[::64] = queries[0] + 0.01 * rng.standard_normal((32, 16))  # all near ones in the first tile
+    rows, found, _ = quick(np.concatenate([queries, queries[:1]]), docs, 40)
+    assert same((rows, found), slow_search(np.concatenate([queries, queries[:1]]), docs, 40))
+
+
+def test_duplicates_and_zero_vectors(quick):
+    rng = np.random.default_rng(6)
+    docs, queries = unit(rng.standard_normal((1200, 24))), unit(rng.standard_normal((12, 24)))
+    docs[100:900] = docs[7]
+    docs[950:960] = 0
+    queries[0], queries[1] = docs[7], 0
+    rows, found, left = quick(queries, docs, 20, room=128)
+    assert left >= 1  # the zero query
+    assert same((rows, found), slow_search(queries, docs, 20))
+
+
+@pytest.mark.parametrize("memory", [1 << 12, 1 << 16, 1 << 18, 1 << 24])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_memory_and_threads_change_nothing(quick, memory, threads):
+    rng = np.random.default_rng(7)
+    docs, queries = unit(rng.standard_normal((2000, 24))), unit(rng.standard_normal((60, 24)))
+    docs[500:520] = docs[0]
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        assert same(quick(queries, docs, 25, memory=memory)[:2], slow_search(queries, docs, 25))
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_memory_mapped(quick, tmp_path, dtype):
+    rng = np.random.default_rng(8)
+    np.save(tmp_path / "docs.npy", rng.standard_normal((700, 20)).astype(dtype))
+    mapped = np.load(tmp_path / "docs.npy", mmap_mode="r")
+    queries = rng.standard_normal((9, 20)).astype(dtype)
+    wanted = slow_search(queries.astype(np.float32), np.asarray(mapped).astype(np.float32), 7)
+    assert same(quick(queries, mapped, 7)[:2], wanted)
+
+
+def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
+    rng = np.random.default_rng(9)
+    docs, queries = unit(rng.standard_normal((3000, 24))), unit(rng.standard_normal((40, 24)))
+    plain = search(queries, docs, 30)
+    monkeypatch.setattr(exact, "_SCAN", 0)
+    index = ExactIndex(docs)
+    assert same(index.search(queries, 30), plain)
+    assert index._quick is not None
+    assert index._quick._kept is not None
+    assert same(index.search(queries, 30), plain)  # with the codes that were kept
+    bad = queries.copy()
+    bad[3, 3] = np.nan
+    with pytest.raises(exact.ModelError, match="query vectors"):
+        index.search(bad, 30)
+    monkeypatch.setattr(scan, "available", lambda: False)
+    assert ExactIndex(docs)._scanner(40, 30) is None
+
+
+def test_singles_are_not_used_when_torch_is_imprecise(monkeypatch):
+    from foils.adapters.scan_codes import best_form
+
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    assert isinstance(best_form(384), Singles)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert best_form(384) is None
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@given(st.integers(1, 1100), st.integers(1, 60), st.booleans(), st.integers(0, 2**32 - 1))
+@settings(max_examples=80, deadline=None)
+def test_compiled_scores_are_those_of_numpy(dim, pairs, half, seed):
+    rng = np.random.default_rng(seed)
+    queries, docs = rng.standard_normal((5, dim)), rng.standard_normal((9, dim)) * 10.0 ** rng.integers(-4, 4, (9, 1))
+    queries, docs = queries.astype(np.float32), docs.astype(np.float16 if half else np.float32)
+    q, d = rng.integers(0, 5, pairs), rng.integers(0, 9, pairs)
+    both = np.empty((2, pairs), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scores._plain_scores(queries, docs, q, d, both[0])
+        scores._compiled_scores(queries, docs, q, d, both[1])
+    assert both[0].tobytes() == both[1].tobytes()
