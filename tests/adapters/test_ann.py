@@ -19,7 +19,7 @@ from foils.adapters.ann_settings import KINDS, Exact, IvfFlat
 from foils.adapters.ann_text import parse
 from foils.adapters.exact import ExactIndex, pair_scores, search
 from foils.core.errors import MissingExtra, ModelError, SpecError, StoreError
-from little import clustered
+from little import clustered, unit
 
 pytest.importorskip("faiss")
 KIND = pytest.mark.parametrize("kind", [pytest.param(k, marks=_m) if _m else k for k, _m in (
@@ -189,6 +189,39 @@ def test_rows_survive_saving_adding_replacing_and_removing(kind, through_disk, d
     again = INDEXES[kind](index.settings, now, tmp_path / "again")
     assert again.search(now[[40]], 1)[0].tolist() == [[40]]
     assert same(again.search(queries, 50), index.search(queries, 50))
+
+
+@KIND
+def test_any_order_of_updates_ends_where_exact_search_does(kind, docs, queries):
+    rng = np.random.default_rng(8)
+    index = made(kind, docs[:300], texts=EXHAUSTIVE)
+    more = {"fetch": 700, "reorder": 700} if kind == "scann" else {"fetch": 700}
+    index.searching_with(replace(index.settings, **more))
+    now, live = docs[:300].copy(), set(range(300))
+    for n in (300, 360, 365, 500, 500):
+        now = np.concatenate([now, docs[len(now) : n]])
+        changed = np.unique(np.concatenate([rng.choice(n, 20), np.arange(len(index.docs), n)]))
+        removed = rng.choice(n, 30)
+        now[changed] = now[changed][:, ::-1]
+        index.update(now, changed=changed, removed=removed)
+        live = (live - set(removed.tolist())) | set(changed.tolist())
+        assert index.rows.tolist() == sorted(live)
+        rows = np.array(sorted(live))
+        exact = search(queries, now[rows], 40)
+        assert same(index.search(queries, 40), (rows[exact[0]].astype(np.int32), exact[1]))
+
+
+@pytest.mark.parametrize("kind", ["ivf-flat", "scann", "bits"])
+def test_after_a_small_drift_an_updated_index_is_as_good_as_a_new_one(kind):
+    pytest.importorskip(str(KINDS[kind].library))
+    old, queries = clustered(3000, 32), clustered(100, 32, seed=2)
+    noise = np.random.default_rng(0).standard_normal(old.shape) * 0.02
+    now = unit(old + noise)
+    assert 0.98 < (old * now).sum(axis=1).mean() < 0.998
+    truth, settings = search(queries, now, 20)[0], parse(kind).derive(3000, 32, 20)
+    index, fresh = build(settings, old), build(settings, now)
+    index.update(now, changed=np.arange(3000))
+    assert recall(index, queries, truth) > recall(fresh, queries, truth) - 0.03
 
 
 def test_updates_refuse_rows_that_are_not_there(docs):
