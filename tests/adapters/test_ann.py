@@ -14,6 +14,7 @@ import pytest
 
 from foils.adapters import ann
 from foils.adapters.ann import INDEXES, Wanted, build, prepare, recall, sampled
+from foils.adapters.ann_cells import Cells
 from foils.adapters.ann_rescoring import longest, rescored
 from foils.adapters.ann_settings import KINDS, Exact, IvfFlat
 from foils.adapters.ann_text import parse
@@ -283,6 +284,19 @@ def test_rescoring_is_a_full_sort_of_the_candidates(docs, queries, dtype, tmp_pa
             assert got[0][i, : len(order)].tolist() == mine[order].tolist()
             assert got[1][i, : len(order)].tolist() == scores[order].tolist()
             assert (got[0][i, len(order) :] == -1).all()
+
+
+@pytest.mark.parametrize("nprobe", [1, 5, 39, 40])
+def test_cells_are_those_of_exact_search_and_the_batch_does_not_show(nprobe, queries):
+    centroids = clustered(40)
+    centroids[20:] = centroids[:20]  # each twice, so that the last one is often in doubt
+    asked = np.concatenate([queries, np.zeros((1, 24), np.float32)])
+    cells, products = Cells(centroids).nearest(asked, nprobe)
+    assert cells.tolist() == np.sort(search(asked, centroids, nprobe)[0], axis=1).tolist()
+    exact = (asked[:, None].astype(np.float64) * centroids[cells]).sum(axis=2)
+    assert np.abs(products - exact).max() < 1e-6
+    one = [Cells(centroids).nearest(asked[i : i + 1], nprobe)[0] for i in range(len(asked))]
+    assert np.array_equal(np.concatenate(one), cells)
 
 
 # preparing: cache, measurement, warnings

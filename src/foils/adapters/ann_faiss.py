@@ -1,8 +1,8 @@
 """FAISS: proximity graph and inverted lists (Douze et al. 2024, arXiv:2401.08281).
 
 Determinism: k-means starts from FAISS's fixed seed on a sample that is drawn here (keyed by row), the cells of a query
-are found by canonical scores, so they do not depend on the batch, and graphs are built by one thread, as FAISS's
-parallel insertion is a race. Searches run in parallel, each query by itself.
+are found by `foils.adapters.ann_cells`, so they do not depend on the batch, and graphs are built by one thread, as
+FAISS's parallel insertion is a race. Searches run in parallel, each query by itself.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.adapters.ann_cells import Cells
 from foils.adapters.ann_index import Approximate, Done
 from foils.adapters.ann_settings import Hnsw, IvfFlat, IvfPq
-from foils.adapters.exact import ExactIndex
 from foils.core.errors import need
 from foils.core.reservoir import sample
 
@@ -132,7 +132,7 @@ class _Cells(_Faiss):
 
     def _centroids(self) -> None:
         found = self._index.quantizer.reconstruct_n(0, self._index.nlist) if self._index.is_trained else None
-        self._quantizer = None if found is None else ExactIndex(found)
+        self._cells = None if found is None else Cells(found)
 
     def _load(self, folder: Path) -> None:
         faiss = library()
@@ -140,9 +140,8 @@ class _Cells(_Faiss):
         self._centroids()
 
     def _propose(self, queries: NDArray[np.float32], fetch: int) -> NDArray[np.int64]:
-        assert self._quantizer is not None  # `search` asks only if there are rows
-        # FAISS would find the cells by a matrix product, whose rounding depends on the number of queries.
-        cells, closeness = self._quantizer.search(queries, self.settings.nprobe)
+        assert self._cells is not None  # `search` asks only if there are rows
+        cells, closeness = self._cells.nearest(queries, self.settings.nprobe)
         self._index.nprobe = self.settings.nprobe
         found: NDArray[np.int64] = self._index.search_preassigned(queries, fetch, cells, closeness)[1]
         return found
