@@ -13,7 +13,7 @@ from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, joined
 from foils.filling import share
 from foils.mine import Miner
-from foils.stages import BM25, Dense, Ensure, PositiveAware, Random, Ranks, Top, Uniform
+from foils.stages import BM25, Dense, Ensure, Positions, PositiveAware, Quantile, Random, Ranks, Top, Uniform
 from foils.stages.shortfall import wanted
 
 MARGIN, K, DEPTH = 0.15, 4, 20
@@ -191,6 +191,9 @@ def test_in_a_branch_of_a_pool_it_looks_at_its_own_chain(context):
 
 
 def test_windows_of_ranks_say_nothing_of_random_documents(context):
+    for window in (Ranks(lo=3, hi=6), Positions(lo=2, hi=4), Quantile(lo=0.2, hi=0.6)):
+        stage = Dense("student", k=6) >> window >> Top(k=5) >> Ensure("random")
+        assert {len(docs) for docs in negatives(run(stage, context())).values()} == {5}
     stage = Dense("student", k=6) >> Ranks(lo=3, hi=6) >> Top(k=5) >> Ensure("random")
     assert {len(docs) for docs in negatives(run(stage, context())).values()} == {5}
 

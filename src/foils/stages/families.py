@@ -243,8 +243,8 @@ class Filter(Reader):
     """Drops candidates. An author writes ``keep``; positives always survive.
 
     A filter that ``judges`` says that a document is probably relevant: it never comes back, through whatever branch.
-    The others are windows: they leave out. A window of ranks (``by_rank``) has no opinion of documents that no source
-    returned.
+    The others are windows: they leave out. A window of places in a list (``by_rank``) has no opinion of documents that
+    no source returned.
     """
 
     family = "filter"

@@ -33,6 +33,7 @@ class Positions(Filter):
     lo: int = 1  # first position kept
     hi: int | None = None  # last position kept; None for no bound
     by: str = "score"  # score column that orders the candidates
+    by_rank = True
     online = False
 
     def check(self) -> None:
@@ -60,6 +61,7 @@ class Quantile(Filter):
     lo: float | None = None  # lower quantile, 0 to 1
     hi: float | None = None  # upper quantile, 0 to 1
     by: str = "score"  # score column
+    by_rank = True
     online = False
 
     def check(self) -> None:
