@@ -210,7 +210,7 @@ def _checking(stage: Stage) -> Stage:
     """What a stage does to documents that no source returned."""
     if stage.family in ("source", "scorer") and not isinstance(stage, ListScorer):
         return _Given(stage)
-    if stage.family in ("sampler", "shortfall") or (isinstance(stage, Filter) and stage.by_rank):
+    if stage.family in ("scorer", "sampler", "shortfall") or (isinstance(stage, Filter) and stage.by_rank):
         return _Pass()
     return stage
 
