@@ -16,7 +16,7 @@ from foils.core.pairs import Pairs, joined
 from foils.parts import Step, part_table
 from foils.stages.capped import WholeSampler
 from foils.stages.context import Context
-from foils.stages.families import Filter, ListScorer
+from foils.stages.families import Filter
 from foils.stages.stage import Stage, Then, Writer
 from foils.staging import Staging
 
@@ -88,7 +88,7 @@ class Filling:
     def _block(self, chain: Then, places: range, pairs: Pairs, came: Pairs, block: Rows) -> Pairs:
         ctx = self.ctx.at(block)
         before = (step for stage in chain.stages[: places.start] for step in stage.steps())
-        writers = (step for step in before if isinstance(step, Writer) and not isinstance(step, ListScorer))
+        writers = (step for step in before if isinstance(step, Writer))
         ctx.scorers.update({step.column: step for step in writers if step.column is not None})
         return chain.run_part(places, pairs, came, ctx, 1)
 

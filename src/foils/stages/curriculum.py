@@ -18,8 +18,8 @@ class Groups(Sampler):
 
     All documents at the ranks 1 to ``ordered`` stay; ``hard`` are drawn uniformly from the ``window`` ranks after
     them, ``rest`` from whatever is deeper. Ranks are positions under ``by`` among what is alive; positives have theirs
-    like the rest, as the paper uses no labels. A positive always stays, and one in the head fills a place of it. A
-    group that has too few documents is not filled up from another.
+    like the rest, as the paper uses no labels. A positive always stays; one in the head fills a place of it, so such a
+    query has one negative fewer. A group that has too few documents is not filled up from another.
 
     Zeng, Zamani and Vinay 2022, CL-DRD, arXiv:2204.13679, over the student's 200 candidates, re-ranked by a
     cross-encoder: three rounds with (5, 12, 13), (10, 10, 10) and (20, 5, 5), each from the student of the one before,

@@ -7,7 +7,6 @@ a *sampler* only keep k of them. The base classes guarantee this; a strategy is 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -183,7 +182,7 @@ class Reader(Stage):
         return rows, view
 
 
-class ListScorer(Reader, Writer):
+class ListScorer(Reader):
     """Adds a column that depends on a query's whole list, such as a weight. An author writes ``rate``.
 
     The column is nobody's similarity: ``score`` keeps its meaning, and rows that join later are not rated.
@@ -196,10 +195,6 @@ class ListScorer(Reader, Writer):
         """The column it writes."""
         raise NotImplementedError
 
-    def origin(self, model: Callable[[str], object]) -> str:
-        """The stage with all its fields."""
-        return self.full()
-
     def rate(self, view: Pairs) -> NDArray[np.floating]:
         """A finite value for each row of the living lists, (n,)."""
         raise NotImplementedError
@@ -209,14 +204,16 @@ class ListScorer(Reader, Writer):
         rows, view = self._living(pairs)
         values = np.full(len(pairs), np.nan, np.float32)
         values[rows] = self.rate(view)
-        self.refuse_infinite(values[rows])
+        bad = int((~np.isfinite(values[rows])).sum())
+        if bad:
+            raise PipelineError(f"{self!r}: {bad:,} values are NaN or infinite. Check its parameters and scores.")
         return replace(pairs, scores={**pairs.scores, self.column: values})
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """What it reads must be there; its column is new, and ``score`` means what it meant."""
         columns = super().check_columns(columns, ctx)
         names = (*(n for n in columns.names if n != self.column), self.column)
-        return replace(columns, names=names, origins={**columns.origins, self.column: self.origin(ctx.identity)})
+        return replace(columns, names=names, origins={**columns.origins, self.column: self.full()})
 
 
 class Labeler(Reader):
