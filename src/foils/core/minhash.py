@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,7 @@ _AT_ONCE = 1 << 14  # pairs verified at a time
 _VOCABULARY = 1 << 20  # words whose hashes are remembered
 _EAST = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and han: no blanks between words, so each sign is a word
 _WORD = re.compile(f"[{_EAST}]|[^\\W_{_EAST}]+")
+_ASCII = re.compile("[a-z0-9]+")  # the same for ASCII text, several times faster
 
 Values = NDArray[np.uint64]
 
@@ -53,14 +55,16 @@ class ShingleSets:
         return np.diff(self.starts)
 
 
-class _Vocabulary(dict[str, int]):
+class Vocabulary(dict[str, int]):
+    """Words with their hashes, made when first asked for."""
+
     def __missing__(self, word: str) -> int:
         key = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
         self[word] = key
         return key
 
 
-def shingle_sets(texts: Sequence[str], words: int, vocabulary: dict[str, int] | None = None) -> ShingleSets:
+def shingle_sets(texts: Sequence[str], words: int, vocabulary: Vocabulary | None = None) -> ShingleSets:
     """The sets of runs of ``words`` words of each text, hashed to 44 bits; at most 2²⁰ texts.
 
     Words are runs of letters and digits of the normalised text; each Chinese or Japanese sign is a word. A text of
@@ -69,12 +73,12 @@ def shingle_sets(texts: Sequence[str], words: int, vocabulary: dict[str, int] | 
     >>> shingle_sets(["a b c", "a", "!"], 2).sizes.tolist()
     [2, 1, 0]
     """
-    known = _Vocabulary() if vocabulary is None else vocabulary
-    found = [_WORD.findall(normalised(text)) for text in texts]
+    known = Vocabulary() if vocabulary is None else vocabulary
+    found = [(_ASCII if text.isascii() else _WORD).findall(text) for text in map(normalised, texts)]
     # A short text is filled up with empty words, which no text has.
     filled = [part if len(part) >= words or not part else part + [""] * (words - len(part)) for part in found]
     length = np.array([len(part) for part in filled], np.int64)
-    flat = np.fromiter((known[word] for part in filled for word in part), np.uint64, int(length.sum()))
+    flat = np.fromiter(map(known.__getitem__, chain.from_iterable(filled)), np.uint64, int(length.sum()))
     text = np.repeat(np.arange(len(filled)), length)
     hashed = np.zeros(len(flat), np.uint64)
     with np.errstate(over="ignore"):
@@ -139,7 +143,7 @@ class NearTexts:
 
     def __init__(self, read: Callable[[NDArray[np.int64]], Sequence[str]], count: int, words: int = 5) -> None:
         self._read, self._words = read, words
-        self._vocabulary = _Vocabulary()
+        self._vocabulary = Vocabulary()
         self._slot = np.full(count, -1, np.int32)
         self._signature = np.zeros((0, PERMUTATIONS), np.uint8)
         self._size = np.zeros(0, np.int64)

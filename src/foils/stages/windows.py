@@ -35,6 +35,7 @@ class Positions(Filter):
     by: str = "score"  # score column that orders the candidates
     by_rank = True
     online = False
+    by_rank = True
 
     def check(self) -> None:
         """Bounds of the window."""
@@ -63,6 +64,7 @@ class Quantile(Filter):
     by: str = "score"  # score column
     by_rank = True
     online = False
+    by_rank = True
 
     def check(self) -> None:
         """At least one bound, in order, both shares."""
