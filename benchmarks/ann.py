@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from foils import load
-from foils.adapters.ann import INDEXES, SAMPLE, Wanted, build, prepare, recall
+from foils.adapters.ann import INDEXES, SAMPLE, Wanted, build, recall, tuned
 from foils.adapters.ann_text import parse
 from foils.adapters.exact import ExactIndex
 from foils.adapters.models import load_encoder
+from foils.adapters.protocols import Index
 from foils.adapters.vectors import vectors
 from foils.core.cache import cache_root
 
@@ -56,7 +57,8 @@ def measured(text: str, docs: np.ndarray, queries: np.ndarray, truth: np.ndarray
     settings = parse(text).derive(len(docs), docs.shape[1], DEPTH)
     if text == "exact":
         start = time.perf_counter()
-        index, size = ExactIndex(docs), docs.nbytes
+        index: Index = ExactIndex(docs)
+        size = docs.nbytes
         built = time.perf_counter() - start
     else:
         start = time.perf_counter()
@@ -65,8 +67,8 @@ def measured(text: str, docs: np.ndarray, queries: np.ndarray, truth: np.ndarray
         with tempfile.TemporaryDirectory() as folder:
             made.save(Path(folder))
             size = sum(file.stat().st_size for file in Path(folder).iterdir())
-        with tempfile.TemporaryDirectory() as cache:
-            index = prepare(docs, queries[:SAMPLE], Wanted(parse(text), K, DEPTH, None, Path(cache))).index
+        index = made
+        tuned(made, queries[:SAMPLE], Wanted(parse(text), K, DEPTH, None, Path()))
     index.search(queries[:64], K)
     start = time.perf_counter()
     index.search(queries, K)

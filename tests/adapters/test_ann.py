@@ -374,6 +374,10 @@ def test_auto_is_exact_up_to_its_bound(docs, queries, tmp_path):
     assert prepare(docs, queries, wanted("auto", tmp_path)).record is None
     found = prepare(docs, queries, wanted("auto(exact_up_to=500)", tmp_path))
     assert found.record["kind"] == "ivf-flat"
+    many = clustered(4000)
+    tuned = prepare(many, queries, wanted("auto(exact_up_to=500, recall=0.999)", tmp_path, vectors="v3"))
+    assert tuned.record["parameters"]["nprobe"] > IvfFlat().derive(4000, 24, 12).nprobe
+    assert tuned.record["recall_at_k"] >= 0.999
 
 
 def test_the_sample_depends_on_keys_alone():

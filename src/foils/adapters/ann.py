@@ -104,12 +104,12 @@ def prepare(docs: Vectors, queries: NDArray[np.float32], wanted: Wanted) -> Prep
         index.searching_with(replace(settings, **found["parameters"]))
         return Prepared(index, _told(found, settings.recall))
     _warn_of_lengths(docs, settings)
-    recall = _tuned(index, queries, wanted)
+    reached = tuned(index, queries, wanted)
     record = {
         "kind": settings.kind,
         "parameters": asdict(index.settings),
         "library": made_of["library"],
-        "recall_at_k": recall,
+        "recall_at_k": reached,
         "k": wanted.k,
         "sample": len(queries),
     }
@@ -145,8 +145,8 @@ def sampled(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
     return sample(keys, SAMPLE, seed=0, stream="recall")
 
 
-def _tuned(index: Approximate, queries: NDArray[np.float32], wanted: Wanted) -> float:
-    """Measure; double the open effort that helps most until the recall suffices or nothing helps any more."""
+def tuned(index: Approximate, queries: NDArray[np.float32], wanted: Wanted) -> float:
+    """Double the open effort that helps most until the recall suffices or nothing helps; returns the recall reached."""
     n = len(index.docs)
     truth = ExactIndex(index.docs).search(queries, min(wanted.k, max(1, n)))[0]
     kept, reached = index.settings, recall(index, queries, truth)

@@ -77,7 +77,9 @@ class Settings:
     def harder(self: S, given: Settings, n: int, depth: int) -> list[S]:
         """Derived settings with twice of one effort, for each that ``given`` leaves open and that can still grow."""
         limits = {"fetch": min(n, _WIDEST * depth), **self._limits(n)}
-        grown = {name: min(2 * getattr(self, name), limits[name]) for name in self.efforts if not getattr(given, name)}
+        grown = {
+            name: min(2 * getattr(self, name), limits[name]) for name in self.efforts if not getattr(given, name, 0)
+        }
         return [
             replace(self, **{name: value})._settled(n, depth)
             for name, value in grown.items()
