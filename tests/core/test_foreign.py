@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from foils.core.errors import DataError, SpecError
-from foils.core.foreign import READABLE, pairs_from, read_listing
+from foils.core.foreign import READABLE, pairs_from, read_listing, resolve
 from foils.core.formats import load
 from foils.core.pairs import Pairs
 from foils.export import Shape, export
@@ -138,9 +138,9 @@ def test_pylate_lists_have_one_length_and_scores(data, tmp_path):
         (
             {
                 "query_id": "q0",
-                "query": "other words",
-                "positive_passages": [{"docid": "d0", "title": "", "text": "other"}],
-                "negative_passages": [{"docid": "d6", "title": "a", "text": "b"}],
+                "query": "Question 0?",
+                "positive_passages": [{"docid": "d0", "title": "", "text": "text of"}],
+                "negative_passages": [{"docid": "d6", "title": "", "text": "text of 6, ÜNÏ and more"}],
             },
             "tevatron",
         ),
@@ -242,15 +242,6 @@ def test_unknown_documents_are_refused_with_their_line(data, tmp_path):
         pairs_from(listing, data, "drop")
 
 
-def test_nemo_rows_can_be_loaded_with_their_corpus(data, pairs, tmp_path):
-    export(pairs, data, "nemo", tmp_path / "rows")
-    again = load(
-        tmp_path / "rows" / "train.json", corpus=tmp_path / "rows" / "corpus" / "train.parquet", cache=tmp_path
-    )
-    assert len(again.positives("train")) == 4
-    assert len(again.given("train")) == 9
-
-
 def test_load_takes_another_tools_file_as_candidates(data, pairs, tmp_path):
     export(pairs, data, "flag-embedding", tmp_path / "rows.jsonl", scores="dense")
     mined = mine(data, f"Load('{tmp_path / 'rows.jsonl'}') >> Top(k=2, by='run')", out=tmp_path / "out").kept(data)
@@ -259,3 +250,37 @@ def test_load_takes_another_tools_file_as_candidates(data, pairs, tmp_path):
     }
     kept = sorted(zip(mined.query[mined.label == 0].tolist(), mined.doc[mined.label == 0].tolist(), strict=True))
     assert kept == sorted((q, d) for q, docs in hardest.items() for d in docs)
+
+
+def test_ids_that_number_something_else_are_not_believed(data, tmp_path):
+    rows = [{"id": f"q{q}", "query": f"question {2 - q}?", "pos": ["d0"], "neg": ["d6"]} for q in range(3)]
+    write_jsonl(tmp_path / "r.jsonl", rows)
+    assert resolve(read_listing(tmp_path / "r.jsonl"), data).query.tolist() == [2, 1, 0]
+    rows[0]["id"] = None
+    write_jsonl(tmp_path / "n.jsonl", rows)
+    assert resolve(read_listing(tmp_path / "n.jsonl"), data).query.tolist() == [2, 1, 0]
+
+
+def test_tables_in_parts_and_folders(data, pairs, tmp_path):
+    export(pairs, data, "ids", tmp_path / "ids", scores="dense")
+    expected = table(pairs_from(read_listing(tmp_path / "ids"), data), "run")
+    hub = tmp_path / "hub"
+    for name in ("train", "queries", "documents"):
+        (hub / name).mkdir(parents=True)
+        whole = pq.read_table(tmp_path / "ids" / f"{name}.parquet")
+        for i in range(2):
+            half = whole.slice(i * (len(whole) // 2), len(whole) - len(whole) // 2 if i else len(whole) // 2)
+            pq.write_table(half, hub / name / f"{name}-{i:05d}-of-00002.parquet")
+    listing = read_listing(hub)
+    assert table(pairs_from(listing, data), "run") == expected
+    assert listing.where(len(listing.line) - 1) == (str(hub / "train" / "train-00001-of-00002.parquet"), 2)
+    assert "question 0?" in listing.queries.texts()
+
+
+@pytest.mark.parametrize(("format", "corpus"), [("tevatron-ids", "corpus.jsonl"), ("nemo", "corpus/train.parquet")])
+def test_ids_can_be_imported_with_their_corpus(data, pairs, tmp_path, format, corpus):
+    export(pairs, data, format, tmp_path / "rows")
+    rows = next((tmp_path / "rows").glob("train.json*"))
+    again = load(rows, corpus=tmp_path / "rows" / corpus, cache=tmp_path / "cache")
+    assert len(again.positives("train")) == 4
+    assert len(again.given("train")) == 9

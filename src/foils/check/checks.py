@@ -42,7 +42,7 @@ CHECKS = (
     Check("unknown-document", "fault", "the collection does not have the document", corpus.unknown_document),
     Check("leaked-query", "fault", "a held-out split asks the same", leakage.leaked_query),
     Check("overused-document", "fault", "a document is a negative of very many queries", corpus.overused_document),
-    Check("short-row", "note", "a list has fewer negatives than the others", lists.short_row),
+    Check("short-row", "note", "a list has too few negatives", lists.short_row),
     Check("leaked-positive", "note", "a positive is also one of a held-out query", leakage.leaked_positive),
     Check("held-out-positive", "note", "a negative is a positive of a held-out query", leakage.held_out_positive),
 )

@@ -22,7 +22,8 @@ def unknown_document(subject: Subject) -> Found:
     """The collection has neither the id nor the text of a listed document."""
     if subject.data is None:
         return NO_DATA
-    hit = np.flatnonzero(subject.documents.home[subject.doc] < 0)
+    unknown = (subject.documents.home < 0) & ~subject.documents.blank  # that is another finding
+    hit = np.flatnonzero(unknown[subject.doc])
     return Hits("documents", len(subject.row), subject.row[hit], subject.doc[hit])
 
 

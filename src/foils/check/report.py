@@ -123,11 +123,10 @@ class Report:
         grid.add_column("finding")
         grid.add_column("count", justify="right")
         grid.add_column("share", justify="right")
-        grid.add_column("of")
+        grid.add_column("of", no_wrap=True)
         for f in self.findings:
             sign, style = ("ok", "dim") if not f.count else ("FAIL", "red") if not f.passed else ("note", "yellow")
-            share = f"{f.share:.1%}" if f.count else ""
-            grid.add_row(sign, f.code, f"{f.count:,}", share, f.of, style=style)
+            grid.add_row(sign, f.code, f"{f.count:,}", _percent(f.share), f.of, style=style)
         return grid
 
     def _reasons(self) -> list[tuple[str, str]]:
@@ -147,19 +146,22 @@ class Report:
 
 
 def _examples(finding: Finding) -> list[RenderableType]:
-    from rich.padding import Padding
     from rich.text import Text
 
     parts: list[RenderableType] = [Text(f"{finding.code}: {finding.what}", style="bold")]
     for example in finding.examples:
-        parts.append(Padding(Text(example.where), (0, 0, 0, 2)))
-        rest = [_short(line) for line in (example.query, example.document, example.note) if line]
-        parts += [Padding(Text(line, style="dim"), (0, 0, 0, 4)) for line in rest]
+        parts.append(Text(f"  {example.where}"))
+        lines = (_short(line) for line in (example.query, example.document, example.note) if line.strip())
+        parts += [Text(f"    {line}", style="dim") for line in lines]
     if finding.count > len(finding.examples):
-        parts.append(Padding(Text(f"… and {finding.count - len(finding.examples):,} more", style="dim"), (0, 0, 0, 2)))
+        parts.append(Text(f"  … and {finding.count - len(finding.examples):,} more", style="dim"))
     return parts
 
 
 def _short(text: str) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= _WIDTH else flat[: _WIDTH - 1] + "…"
+
+
+def _percent(share: float) -> str:
+    return "" if share == 0 else f"{share:.1%}" if share >= 0.001 else "<0.1%"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.core.columns import ALIASES, find_roles, id_column, text_column
+from foils.core.columns import ALIASES, find_roles, id_of, text_column
 from foils.core.errors import DataError
 from foils.core.foreign.layouts import DOCUMENT, QUERY, Signature
 from foils.core.pair_tables import DOC_ID_FIELDS
@@ -57,7 +57,11 @@ def queries_of(block: Block) -> tuple[list[str], list[str]]:
     """
     text, name = _named(block, QUERY), _named(block, ALIASES["pairs"]["query_id"])
     blank = [""] * len(block.rows)
-    return (id_column(block, name) if name else blank), (text_column(block, text) if text else blank)
+    ids = blank
+    if name is not None:
+        held = [row.get(name) for row in block.rows]
+        ids = ["" if value is None else id_of(block, i, name, value) for i, value in enumerate(held)]
+    return ids, (text_column(block, text) if text else blank)
 
 
 def entries_of(block: Block, layout: Signature) -> Entries:

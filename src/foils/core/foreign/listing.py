@@ -114,16 +114,27 @@ def tables_in(path: Path) -> list[Path]:
     """
     if path.is_file():
         return [path]
-    named = [found for stem in MAIN if (found := find_table(path, stem)) is not None]
+    named = next((found for stem in MAIN if (found := _tables_named(path, stem))), None)
     if named:
-        return named[:1]
-    beside = ("queries", "documents", "corpus")
-    files = sorted(p for p in path.iterdir() if p.is_file() and kind_of(p) in PAIR_KINDS)
-    lists = [p for p in files if p.name.split(".")[0] not in beside]
+        return named
+    lists = [p for p in _tables_of(path) if p.name.split(".")[0] not in ("queries", "documents", "corpus")]
     if not lists:
         remedy = "Name a file, a data set folder, a folder of id tables, or a folder of foils negatives."
         raise DataError("no file of negatives in this folder.", file=path, remedy=remedy)
     return lists
+
+
+def _tables_named(folder: Path, stem: str) -> list[Path]:
+    """``train.parquet``, or ``train-00000-of-00002.parquet`` and so on, or all that is in a folder ``train``."""
+    whole = find_table(folder, stem)
+    if whole is not None:
+        return [whole]
+    parts = [path for path in _tables_of(folder) if path.name.startswith(f"{stem}-")]
+    return parts or (_tables_of(folder / stem) if (folder / stem).is_dir() else [])
+
+
+def _tables_of(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and kind_of(path) in PAIR_KINDS)
 
 
 class _Reader:
@@ -202,19 +213,18 @@ class _Reader:
 
     def _read_sides(self, source: Path, main: Path) -> None:
         """Texts of ids from the tables beside the lists, before the lists name them."""
-        folder = source if source.is_dir() else None
-        for stem, kind, table in (
-            ("queries", "queries", self.queries),
-            ("documents", "corpus", self.documents),
-            ("corpus", "corpus", self.documents),
-        ):
-            path = find_table(folder, stem) if folder is not None else None
-            for block in [] if path is None else FileTable(path).blocks():
-                table.intern(*_id_and_text(block, kind))
-        if self.layout is not None and self.layout.name == "nemo":
-            for path in _corpus_of(main):
+        beside: list[tuple[str, DistinctTexts, list[Path]]] = []
+        if source.is_dir():
+            beside = [
+                ("queries", self.queries, _tables_named(source, "queries")),
+                ("corpus", self.documents, _tables_named(source, "documents") or _tables_named(source, "corpus")),
+            ]
+        elif self.layout is not None and self.layout.name == "nemo":
+            beside = [("corpus", self.documents, list(_corpus_of(main)))]
+        for kind, table, paths in beside:
+            for path in paths:
                 for block in FileTable(path).blocks():
-                    self.documents.intern(*_id_and_text(block, "corpus"))
+                    table.intern(*_id_and_text(block, kind))
 
 
 def _id_and_text(block: Block, kind: str) -> tuple[list[str], list[str]]:
@@ -232,4 +242,4 @@ def _corpus_of(path: Path) -> Iterator[Path]:
     for entry in named if isinstance(named, list) else [named]:
         folder = path.parent / str(entry.get("path", "") if isinstance(entry, dict) else entry)
         if folder.is_dir():
-            yield from sorted(p for p in folder.iterdir() if p.is_file() and kind_of(p) in PAIR_KINDS)
+            yield from _tables_of(folder)

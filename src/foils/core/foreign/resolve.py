@@ -17,6 +17,7 @@ from foils.core.texts import Texts
 from foils.core.trec import OnUnknown
 
 STEP = 16_384  # texts in memory at a time
+SAMPLE = 1_000
 SCORE = "run"
 
 
@@ -36,8 +37,9 @@ class Resolved:
 def resolve(listing: Listing, data: Collection) -> Resolved:
     """Find the queries and documents of a listing in a collection.
 
-    An id that the collection has decides. Else a text stands for the first document with the same normalised text
-    (title and text, or text alone), or for the document that has it as its id.
+    An id that the collection has decides, unless the texts say that the ids number something else. Else a text stands
+    for the first document with the same normalised text (title and text, or text alone), or for the document that has
+    it as its id.
     """
     return Resolved(_found(listing.queries, data.queries), _found(listing.documents, data.corpus))
 
@@ -81,12 +83,32 @@ def _found(side: Texts, known: Texts) -> NDArray[np.int32]:
     if not len(side):
         return np.zeros(0, np.int32)
     rows = known.rows_of(side.id_list())
+    if not _agree(side, known, rows):
+        rows[side.lengths > 0] = -1
     open_ = np.flatnonzero((rows < 0) & (side.lengths > 0))
     if len(open_):
         rows[open_] = _by_text(text_keys(side, open_), known)
         left = open_[rows[open_] < 0]
         rows[left] = known.rows_of(side.texts(left))
     return rows
+
+
+def _agree(side: Texts, known: Texts, rows: NDArray[np.int32]) -> bool:
+    """Whether ids and texts mean the same: where rows are numbered from 0, any other numbering has these ids, too.
+
+    Of 1,000 texts whose id is known, most must be what the collection has under that id, perhaps cut short.
+    """
+    both = np.flatnonzero((rows >= 0) & (side.lengths > 0))
+    if not len(both):
+        return True
+    some = both[np.unique(np.linspace(0, len(both) - 1, SAMPLE).astype(np.int64))]
+    triples = zip(side.texts(some), known.texts(rows[some]), known.bodies(rows[some]), strict=True)
+    alike = [any(_begins(normalised(own), normalised(text)) for text in theirs) for own, *theirs in triples]
+    return 2 * sum(alike) > len(alike)
+
+
+def _begins(a: str, b: str) -> bool:
+    return bool(a) and bool(b) and (a.startswith(b) or b.startswith(a))
 
 
 def text_keys(side: Texts, rows: NDArray[np.integer] | None = None) -> Keys:
