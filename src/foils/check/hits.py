@@ -10,6 +10,7 @@ import numpy as np
 from foils.check.report import Example
 from foils.check.subject import Ints, Subject
 
+LONGEST = 300  # characters of a text in an example
 Unit = Literal["negatives", "rows", "queries", "documents"]
 
 
@@ -65,6 +66,12 @@ def examples_of(subject: Subject, hits: Hits) -> tuple[Example, ...]:
         text or name for text, name in zip(subject.queries.texts(asked), subject.queries.ids(asked), strict=True)
     ]
     shown = iter(quoted(subject.documents.texts(doc[about]), subject.documents.ids(doc[about])))
-    documents = [next(shown) if one else "" for one in about.tolist()]
+    documents = [cut(next(shown)) if one else "" for one in about.tolist()]
     places = zip(hits.row[first].tolist(), queries, documents, first.tolist(), strict=True)
     return tuple(Example(subject.where(row), query, doc, hits.note(i)) for row, query, doc, i in places)
+
+
+def cut(text: str) -> str:
+    """The beginning of a text, on one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= LONGEST else flat[: LONGEST - 1] + "…"

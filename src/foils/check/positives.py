@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from foils.check.hits import Found, Skipped, negatives, quoted
+from foils.check.hits import Found, Skipped, cut, negatives, quoted
 from foils.check.subject import Ints, Subject, paired
 from foils.core.minhash import NearTexts
 from foils.core.pairs import POSITIVE
@@ -60,7 +60,7 @@ def near_duplicate_of_positive(subject: Subject) -> Found:
 
     def note(i: int) -> str:
         which = like[i : i + 1]
-        return "nearly repeats " + quoted(side.texts(which), side.ids(which))[0][:200]
+        return "nearly repeats " + cut(quoted(side.texts(which), side.ids(which))[0])
 
     return negatives(subject, hit, note)
 

@@ -119,8 +119,8 @@ def layout_of(names: Sequence[str], file: str, line: int, wanted: str | None) ->
     found = next((signature for signature in SIGNATURES if signature.fits(names)), None)
     if found is None or (found.name == "pairs" and not _has_negatives(names, file)):
         schemas = "".join(f"\n  {s.name}: {s.schema}" for s in SIGNATURES)
-        message = f"is no file of negatives that is known. It has: {have}. Known rows are:{schemas}\n"
-        raise DataError(message, file=file, line=line, remedy="Rename its columns to one of these.")
+        message = f"is no file of negatives that is known. It has: {have}."
+        raise DataError(message, file=file, line=line, remedy=f"Rename its columns so that a row is one of:{schemas}")
     return found
 
 
