@@ -145,7 +145,7 @@ def native(folder: Path):
 def measured(folder: Path, arm: str) -> dict:
     """Time and memory of one arm, in this process."""
     prepare = native if arm == "foils.mine" else lambda place: drop_in(place, arm)
-    prepare(made(folder.parent, 300, 300))[0]()
+    prepare(made(folder.parent, 10_000, 10_000))[0]()
     job, rows = prepare(folder)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
     before, start = resident("VmRSS"), time.perf_counter()

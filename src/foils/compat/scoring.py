@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from foils.compat.texts import Pairs
 from foils.core.errors import ModelError
 
 _UNIT = 1e-6  # by how much a vector's length may differ from 1
+_QUERIES = 1 << 14  # searched for at a time
 _CELLS = 1 << 25  # scores of a foreign similarity at a time
 _GATHERED = 1 << 16  # pairs whose vectors are gathered at a time
 
@@ -59,7 +61,9 @@ class _InnerProduct:
     """Exact search; scores do not depend on the blocks."""
 
     def __init__(self, queries: Vectors, docs: Vectors, batch: int) -> None:
-        self.queries, self.docs, self.block = queries, docs, min(batch, 8192)
+        self.queries, self.docs = queries, docs
+        blocks = math.ceil(len(queries) / min(batch, _QUERIES))
+        self.block = math.ceil(len(queries) / blocks)  # a short last block would not be worth the quick scan
         self._index = ExactIndex(docs)
 
     def search(self, queries: slice, k: int) -> Found:
