@@ -122,6 +122,14 @@ def test_the_command_line(mined, beir, data, tmp_path):
     assert "no negatives here" in run("mine", "--candidates", str(tmp_path), CHOICES[0], "-o", out, code=1)
 
 
+def test_scheduled_numbers_on_the_command_line(mined, tmp_path):
+    choice = ["--candidates", str(mined.path), "Top(k=Linear(5, 1), by='bm25')"]
+    report = json.loads(run("mine", *choice, "--at", "0.5", "-o", str(tmp_path / "neg"), "--json"))
+    assert report["pipeline"].endswith("Top(k=3, by='bm25')")
+    assert report["schedule"]["at"] == 0.5
+    assert "between 0 (the beginning" in run("mine", *choice, "--at", "2", "-o", str(tmp_path / "no"), code=2)
+
+
 def test_the_split_of_the_candidates_is_the_default(data, models, tmp_path):
     cand = foils.mine(data, SOURCE, split="test", encoders=models, out=tmp_path / "cand")
     report = json.loads(

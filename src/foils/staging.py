@@ -127,7 +127,7 @@ class Staging:
         differ = differences(self.job, json.loads(left.read_text(encoding="utf-8")) if left else {})
         if not differ:
             return
-        if any(self._parts()) and not overwrite:
+        if not overwrite and (any(self._parts()) or (self.folder / "cuts").exists()):
             raise StoreError(
                 f"{self.out}: an unfinished run of another command is here; it has {'; '.join(differ)}. "
                 "Finish it with its own command, choose another folder, or pass --overwrite."

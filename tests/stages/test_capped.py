@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import foils
-from foils.core.errors import PipelineError, SpecError
+from foils.core.errors import PipelineError, SpecError, StoreError
 from foils.core.pairs import CANDIDATE
 from foils.mine import Miner
 from foils.stages import BM25, Capped, Dense, Ensure, PositiveAware, Random, Top
@@ -167,6 +167,15 @@ def test_a_killed_run_goes_on_and_ends_byte_identical(after, beir, data, models,
     assert len(left) == after
     again = mined(data, models, text, tmp_path / "neg")
     assert bytes_of(again.path) == bytes_of(whole.path)
+
+
+def test_pairs_put_aside_are_in_the_way_of_another_command(beir, data, models, small_parts, tmp_path):
+    script = SCRIPT.format(tests=str(Path(__file__).parent.parent), data=str(beir), text=TEXT)
+    command = [sys.executable, "-c", script, str(tmp_path / "neg"), "2"]
+    assert subprocess.run(command, env=os.environ, check=False).returncode == 9
+    with pytest.raises(StoreError, match="unfinished run of another command is here"):
+        mined(data, models, "BM25(k=3)", tmp_path / "neg")
+    assert mined(data, models, "BM25(k=3)", tmp_path / "neg", overwrite=True).pipeline == "BM25(k=3)"
 
 
 def test_where_it_cannot_stand(data, models, context, tmp_path):

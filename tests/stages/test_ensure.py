@@ -15,6 +15,8 @@ from foils.filling import share
 from foils.mine import Miner
 from foils.stages import BM25, Dense, Ensure, Positions, PositiveAware, Quantile, Random, Ranks, Top, Uniform
 from foils.stages.shortfall import wanted
+from foils.terminal import console
+from foils.terminal import mined as terminal
 
 MARGIN, K, DEPTH = 0.15, 4, 20
 BASE = Dense("student", k=DEPTH) >> PositiveAware(margin=MARGIN) >> Top(k=K)
@@ -248,3 +250,19 @@ def test_the_manifest_counts_who_was_filled_and_who_is_still_short(data, models,
         assert touched.size
     sources = {text for table in store for text in table["source"].to_pylist()}
     assert {"student", "deepened+student", "random", "qrels"} <= {s.replace("qrels+student", "qrels") for s in sources}
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("Ensure('random', limit=60)", "filled   0 short"),
+        ("Ensure('drop')", "queries keep none. PositiveAware"),
+        ("Distinct()", "short lists are used as they are"),
+    ],
+)
+def test_the_terminal_says_who_is_short(policy, said, data, models, tmp_path):
+    store = foils.mine(data, f"{BASE!r} >> {policy}", encoders=models, out=tmp_path / "neg")
+    out = console()
+    with out.capture() as captured:
+        out.print(terminal(store.manifest, "here"))
+    assert said in " ".join(captured.get().split("\n"))

@@ -67,12 +67,14 @@ class Capped(WholeSampler):
     """The k best per query, while no document serves more than a share of all queries.
 
     A document may serve ``max(1, ⌊share · queries⌋)`` queries. Who gets it is decided by deferred acceptance (Gale and
-    Shapley 1962, College admissions and the stability of marriage, theorem 1 and section 5): each query asks its best
-    candidates; each document keeps the queries for which it scores highest and sends the others on to their next
-    choice. So no query can have a document that it prefers and that would prefer it, and of all such assignments each
-    query gets its best. Ties go to the smaller document row, and among queries to the smaller key of their id: the
-    result is unique, whatever the order. Hubs, which serve as the hardest negative of thousands of queries (Radovanović
-    et al. 2010, JMLR 11), teach little after the first hundreds. Queries may end with fewer than k.
+    Shapley 1962, College admissions and the stability of marriage, American Mathematical Monthly 69): each query asks
+    its k best candidates; each document keeps the queries for which it scores highest and sends the others on to their
+    next choice, until nobody is sent on. In the end no query lacks a document that it prefers to one of its own and
+    that would prefer it. Ties go to the smaller document row, and among queries to the smaller key of their id; the
+    order of asking changes nothing. Queries may end with fewer than k; see `Ensure`.
+
+    Meant against hubs: documents that are near very many queries (Radovanović et al. 2010, JMLR 11) and would be the
+    hardest negative of all of them.
 
     The default of 1 % is ours. It looks at all queries at once, so it cannot stand in a branch of a pool.
     """
