@@ -179,6 +179,13 @@ def test_near_paraphrases_are_left_out(tmp_path, models):
     assert hers(0.79) == []
 
 
+def test_a_deeper_search_looks_at_more(context):
+    assert repr(QuestionNeighbours("m", k=2, questions=5).deeper(3)) == "QuestionNeighbours('m', k=6, questions=15)"
+    assert repr(Trajectory(["m"], k=2, depth=5).deeper(3)) == "Trajectory(checkpoints=['m'], k=6, depth=15)"
+    few = QuestionNeighbours("student", k=9, questions=2)
+    assert len(run(few.deeper(4), context())) > len(run(few, context()))
+
+
 def test_clusters_do_not_depend_on_seed_or_block(context):
     a, b = (clusters_of(context(seed), "student", "document", 12) for seed in (0, 1))
     assert a.centroids.tobytes() == b.centroids.tobytes()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from foils.stages.lists import (
     slices,
 )
 from foils.stages.sources import BM25
-from foils.stages.stage import check_model_name
+from foils.stages.stage import Stage, check_model_name
 
 
 @declare
@@ -157,6 +158,10 @@ class QuestionNeighbours(Source):
     def encoders(self) -> tuple[str, ...]:
         """The one it searches with."""
         return (self.encoder,)
+
+    def deeper(self, factor: int) -> Stage:
+        """``factor`` times its k, from as many times its questions."""
+        return replace(self, k=self.k * factor, questions=self.questions * factor)
 
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Search among the questions, then read off their positives."""

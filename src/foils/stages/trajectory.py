@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,7 +11,7 @@ from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.families import Source
 from foils.stages.lists import CELLS, Found, joined, padded, positives_of
-from foils.stages.stage import check_model_name
+from foils.stages.stage import Stage, check_model_name
 
 
 @declare
@@ -48,6 +50,10 @@ class Trajectory(Source):
     def encoders(self) -> tuple[str, ...]:
         """The checkpoints."""
         return self.checkpoints
+
+    def deeper(self, factor: int) -> Stage:
+        """``factor`` times its k, from as many times its depth."""
+        return replace(self, k=self.k * factor, depth=self.depth * factor)
 
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Pool the checkpoints' rankings, count, and order."""
