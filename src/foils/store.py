@@ -30,7 +30,11 @@ from foils.parts import Step, doc_rows
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-_SURVIVING = pc.is_null(pc.field("dropped")) & (pc.field("label") > SET_ASIDE)
+
+
+def _surviving() -> pc.Expression:
+    # Not a constant: comparing a field with a number imports pandas, and `import foils` must not.
+    return pc.is_null(pc.field("dropped")) & (pc.field("label") > SET_ASIDE)
 
 
 class Negatives:
@@ -119,12 +123,12 @@ class Negatives:
 
     def kept(self, data: Collection) -> Pairs:
         """Positives (label 1) and negatives (label 0) only; see `pairs`."""
-        return self.read(data, _SURVIVING)
+        return self.read(data, _surviving())
 
     def iter_kept(self, data: Collection) -> Iterator[Pairs]:
         """As `kept`, part by part, in bounded memory."""
         for part in self.parts():
-            yield self._pairs(_table(part, _SURVIVING), data)
+            yield self._pairs(_table(part, _surviving()), data)
 
     def spans(self, data: Collection) -> NDArray[np.int32]:
         """First and last query row of each part, int32 (parts, 2)."""
@@ -203,7 +207,7 @@ class Saved:
             remedy = "Name a folder of negatives or a TREC run file."
             raise DataError("no such file or folder.", file=path, remedy=remedy)
         self.data = data
-        self._rule = _SURVIVING if which == "kept" else None
+        self._rule = _surviving() if which == "kept" else None
         self._now: tuple[tuple[int, ...] | None, Pairs] = (None, Pairs.empty())
         if (path / MANIFEST).is_file():
             self._store = Negatives.open(path)
