@@ -12,7 +12,7 @@ from foils.core.errors import FoilsError, PipelineError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, joined
 from foils.core.spec import full, parse, registry
 from foils.filling import share
-from foils.stages import BM25, Dense, PositiveSimilarity, Random, Stage
+from foils.stages import BM25, CrossEncoder, Dense, PositiveSimilarity, Random, Stage
 
 # Fields that have no sensible default. A new stage with a required field of another name needs a line here.
 REQUIRED = {
@@ -36,11 +36,12 @@ OTHERS = {
     "Quantile": {"hi": 0.8, "by": "student"},
     "RankPrior": {"judged": "test"},
     "Mix": {"kinds": ("bm25", "student"), "weights": (2.0, 1.0)},
+    "Doubted": {"by": "judge"},
     "Groups": {"ordered": 2, "hard": 3, "rest": 4, "window": 6},
 }
 POOL = BM25(k=12) + Dense("student", k=12) + Random(k=5)
 # Stages that read a column which no source makes: one of a stage before them.
-AFTER = {"TriSampler": PositiveSimilarity("student", positives="lowest")}
+AFTER = {"Doubted": CrossEncoder("judge"), "TriSampler": PositiveSimilarity("student", positives="lowest")}
 # Samplers that leave some candidates out for good, by what they mean; all others keep k where there are k.
 SELECTIVE = {"DistanceWeighted", "Groups", "Mix", "RankPrior", "TriSampler"}
 

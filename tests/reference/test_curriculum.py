@@ -9,7 +9,7 @@ import pytest
 
 from foils.core.errors import SpecError
 from foils.core.pairs import Pairs
-from foils.stages import Dense, Grades, Groups
+from foils.stages import Dense, Ensure, Grades, Groups
 from reference.drawing import frequencies
 
 
@@ -89,3 +89,11 @@ def test_in_a_pipeline_and_bounds(context):
     for bad in ({"ordered": -1}, {"hard": 60}, {"ordered": 0, "hard": 0, "rest": 0}):
         with pytest.raises(SpecError, match="Groups"):
             Groups(**bad)
+
+
+def test_ensure_fills_up_behind_ratings_and_groups(context):
+    ctx = context()
+    pipeline = Dense("student", k=8) >> Grades(ordered=2, window=3) >> Groups(ordered=2, hard=3, rest=4, window=3)
+    out = (pipeline >> Ensure("random"))(ctx.data.positives("train").bare(), ctx)
+    kept = (out.label == 0) & (out.dropped == 0)
+    assert (np.bincount(out.query[kept])[ctx.rows] == 9).all()

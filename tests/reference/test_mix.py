@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from foils.core.errors import PipelineError, SpecError
+from foils.core.pairs import Pairs
 from foils.stages import BM25, Dense, Mix, Random
 from reference.drawing import frequencies, inclusion
 
@@ -34,6 +35,15 @@ def test_draws_follow_the_process(context, k):
     expected = inclusion(step, 6, k)
     assert got == pytest.approx(expected, abs=4 * sd)
     assert expected[5] == 0
+
+
+def test_kinds_that_found_nothing_give_nothing(context):
+    queries = context().rows[:2]
+    ranks = {"a": [0, 0, 0, 0], "b": [0, 0, 1, 2]}
+    pairs = Pairs.build(np.repeat(queries, 2), [0, 1, 0, 1], ranks=ranks)
+    out = Mix(k=3, kinds=("a", "b")).run(pairs, context(), 1)
+    assert out.dropped.tolist() == [-1, -1, 0, 0]
+    assert Mix(k=3, kinds=("a",)).run(pairs, context(), 1).dropped.tolist() == [-1] * 4
 
 
 def test_shares_of_kinds_and_both_tags(context):

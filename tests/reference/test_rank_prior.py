@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -93,6 +94,15 @@ def test_ranks_are_drawn_by_their_weight(context):
     assert counts.sum() == rounds * len(pool.queries)
     assert counts[weights == 0].sum() == 0
     assert (abs(counts - rounds * possible) <= 4 * np.sqrt(rounds * possible) + 1e-9).all()
+
+
+def test_nothing_is_drawn_where_no_rank_has_a_weight(context):
+    ctx = context()
+    pool = Dense("student", k=40)(ctx.data.positives("train").bare(), ctx)
+    deep = dataclasses.replace(pool, ranks={"student": np.where(pool.label == 0, 99, 1).astype(np.int32)})
+    out = RankPrior(k=4, judged="test", depth=30).run(deep, ctx, 1)
+    assert (out.dropped[out.label == 0] == -1).all()
+    assert (out.dropped[out.label == 1] == 0).all()
 
 
 def test_only_a_source_can_rank_other_queries(context, caplog):

@@ -11,7 +11,8 @@ from foils.core import noise
 from foils.core.errors import ModelError, PipelineError, SpecError
 from foils.core.pairs import Pairs
 from foils.core.spec import parse
-from foils.stages import Dense, PositiveSimilarity, SimANS, Softmax, Top, TriSampler, Uniform
+from foils.mine import mine
+from foils.stages import Dense, Load, PositiveSimilarity, SimANS, Softmax, Top, TriSampler, Uniform
 from foils.stages.triangle import angle_at_query, angle_between
 
 
@@ -161,6 +162,23 @@ def test_scores_that_are_not_finite_are_refused(context, models):
     ctx = type(ctx)(ctx.data, ctx.split, 0, ctx.rows, ctx.rows, encoders, ctx.cache)
     with pytest.raises(ModelError):
         (Dense("student", k=3) >> PositiveSimilarity("broken"))(ctx.data.positives("train").bare(), ctx)
+
+
+def test_a_saved_column_serves_another_choice_and_keeps_what_it_means(context, models, tmp_path):
+    data = context().data
+    for how in ("lowest", "nearest"):
+        pipeline = Dense("student", k=20) >> PositiveSimilarity("student", positives=how) >> Top(k=3, by="student")
+        mine(data, pipeline, encoders=models, out=tmp_path / how)
+    again = Load(str(tmp_path / "lowest"), which="all") >> TriSampler(k=4, by="student")
+    direct = Dense("student", k=20) >> PositiveSimilarity("student", positives="lowest") >> TriSampler(4, "student")
+    kept = []
+    for pipeline in (again, direct):
+        ctx = context(2)
+        out = pipeline(data.positives("train").bare(), ctx)
+        kept.append(out.key[(out.label == 0) & (out.dropped == 0)].tolist())
+    assert kept[0] == kept[1]
+    with pytest.raises(PipelineError, match="another positive"):
+        (Load(str(tmp_path / "nearest")) >> TriSampler(k=4, by="student"))(data.positives("train").bare(), context())
 
 
 def slow_resa2(query, ctx, depth, pool, near, k):

@@ -9,7 +9,7 @@ import pytest
 
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import Pairs
-from foils.stages import BM25, Debiased, Dense, Top
+from foils.stages import BM25, CrossEncoder, Debiased, Dense, Doubted, Top
 
 
 def listed(positive, negatives):
@@ -95,6 +95,26 @@ def test_in_a_pipeline_each_list_has_its_own_weights(context):
         rows = np.flatnonzero((out.query == query) & alive)
         own = out.take(rows)
         assert out["weight"][rows] == pytest.approx(Debiased(beta=1.0).rate(own), rel=1e-6)
+
+
+def test_doubted_negatives_count_by_the_chance_that_they_are_negatives(context):
+    """Section 8.3: weights of 1 are InfoNCE; a weight of 0 is as if the negative were not there."""
+
+    def weighted(scores, weights):
+        return math.log(math.exp(scores[0]) + sum(w * math.exp(s) for w, s in zip(weights, scores[1:], strict=True)))
+
+    sure = Pairs.build([0] * 4, range(4), [1, 0, 0, 0], scores={"p": [0.9, 0, 1, 0.25]})
+    weights = Doubted(by="p").rate(sure)
+    assert weights == pytest.approx([1, 1, 0, 0.75])
+    assert weighted([2, 1, 5, 0], weights[1:]) == pytest.approx(weighted([2, 1, 0], [1, 0.75]))
+    ctx = context()
+    out = (Dense("student", k=9) >> CrossEncoder("judge") >> Doubted())(ctx.data.positives("train").bare(), ctx)
+    candidate = out.label == 0
+    assert out["weight"][candidate] == pytest.approx(1 - out["judge"][candidate])
+    assert (out["weight"][~candidate] == 1).all()
+    assert out.latest == "judge"
+    with pytest.raises(PipelineError, match="no probabilities, such as"):
+        (BM25(k=9) >> Doubted())(ctx.data.positives("train").bare(), ctx)
 
 
 def test_bad_input(context):

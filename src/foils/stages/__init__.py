@@ -22,7 +22,7 @@ from foils.stages.sources import BM25, Dense, Load, Random
 from foils.stages.stage import Pool, Stage, Then
 from foils.stages.trajectory import Trajectory
 from foils.stages.triangle import PositiveSimilarity, TriSampler
-from foils.stages.weights import Debiased
+from foils.stages.weights import Debiased, Doubted
 from foils.stages.windows import Angle, Positions, Quantile, SemiHard, Sieve
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "Dense",
     "DistanceWeighted",
     "Distinct",
+    "Doubted",
     "Ensure",
     "Filter",
     "Grades",

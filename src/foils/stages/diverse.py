@@ -20,7 +20,9 @@ class MMR(Sampler):
 
     One after the other, the candidate with the largest ``weight · s(q,d) - (1 - weight) · max s(d,d')`` over those
     chosen before (0 for the first). ``s(d,d')`` is the inner product under the encoder; both scores should be on one
-    scale, so ``by`` is usually that encoder's column. weight = 1 is `Top`. Ties go to the smaller document row.
+    scale, so ``by`` is usually that encoder's column. With weight = 1 it is `Top`. Ties go to the smaller document row.
+    Each choice looks at all candidates that are left, so narrow them first:
+    ``Dense('m', k=200) >> Top(k=50) >> MMR(k=8, encoder='m')``.
 
     Carbonell and Goldstein 1998, SIGIR (no arXiv id), which leaves the weight open; 0.5 is ours.
     """

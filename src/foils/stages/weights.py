@@ -78,6 +78,36 @@ class Debiased(ListScorer):
         return np.where(mask, self.beta * score - tilt + total - mean, 0.0)
 
 
+@declare
+class Doubted(ListScorer):
+    """Weights of negatives by how likely a judge thinks them to be relevant: doubtful ones count less, none is dropped.
+
+    ``w = 1 - p``, with p the probability that the column ``by`` holds, such as a cross-encoder's. In
+    ``-s⁺ + log(exp s⁺ + Σ w_j exp s_j)`` a weight of 0 leaves the negative out and 1 changes nothing, so this is the
+    soft form of a bound such as ``Between(hi=0.1)``. It has no paper of its own; calibrate the judge first, since
+    an over-confident one only moves the bound. Column: ``weight`` (1 for positives); ``score`` keeps its meaning.
+    """
+
+    by: str = "score"  # score column, of probabilities
+
+    @property
+    def column(self) -> str:
+        """Always ``weight``."""
+        return "weight"
+
+    def rate(self, view: Pairs) -> NDArray[np.floating]:
+        """Weight of each candidate; 1 for positives."""
+        candidate = view.label == CANDIDATE
+        probability = np.where(candidate, view[self.by], 0.0)
+        beyond = (probability < 0) | (probability > 1)
+        if beyond.any():
+            raise PipelineError(
+                f"{self!r}: {int(beyond.sum()):,} of {int(candidate.sum()):,} scores are no probabilities, such as "
+                f"{probability[beyond][0]:.4g}. Use a cross-encoder whose scale is 'probability'."
+            )
+        return 1.0 - probability
+
+
 def _log_mean(values: NDArray[np.float64], mask: NDArray[np.bool_], starts: NDArray[np.int64]) -> NDArray[np.float64]:
     """Logarithm of the mean of ``exp(values)`` over the masked rows of each query, for each row."""
     peak = segments.spread(segments.reduce(values, mask, starts, "max"), starts)
