@@ -228,14 +228,14 @@ def show(
 @app.command()
 def export(
     negatives: Annotated[Path, typer.Argument(metavar="NEG", help="Folder of mined negatives.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="A .parquet or .jsonl file, or a folder.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="A .parquet, .jsonl or .trec file, or a folder.")],
     layout: Annotated[
         str,
         typer.Option(
             "--format",
             "-f",
             help="triplet, n-tuple, labeled-pair, labeled-list, ids, pylate, flag-embedding, tevatron, tevatron-ids, "
-            "nemo",
+            "nemo, trec",
         ),
     ] = "triplet",
     data: DataOption = None,

@@ -266,3 +266,18 @@ def test_bad_usage(look, options, error, message):
 def test_limits_have_bounds(limits):
     with pytest.raises(SpecError, match=next(iter(limits))):
         Limits(**limits)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_rows_that_list_nothing(look, known):
+    report = look([{"query": "which passage is 1?", "pos": [], "neg": []}, {"query": "", "pos": None}], known=known)
+    assert report.sizes["negatives"] == 0
+    assert report["no-positive"].count == (1 if known else 2)
+
+
+def test_ids_without_texts_say_what_cannot_be_checked(look):
+    rows = [{"query_id": "q1", "positive_document_ids": ["d1"], "negative_document_ids": ["d1", "d30", "d30"]}]
+    alone = look(rows, known=False)
+    assert found(alone) == {"positive-among-negatives": 1, "duplicate-negative": 1}
+    assert "near-duplicate-of-positive" in alone.skipped
+    assert found(look(rows)) == found(alone)

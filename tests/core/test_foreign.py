@@ -135,6 +135,7 @@ def test_pylate_lists_have_one_length_and_scores(data, tmp_path):
         ({"query_id": "q0", "document_ids": "['d0', 'd6']", "scores": "[1.0, 0.5]"}, "ids"),
         ({"query": "q0", "positives": ["d0"], "negatives": ["d6"]}, "pairs"),
         ({"qid": "q0", "pos_ids": ["d0"], "neg_ids": ["d6"]}, "pairs"),
+        ({"qid": "q0", "pos": ["d0"], "neg": {"bm25": ["d6"], "dense": ["d6"]}}, "pairs"),
         (
             {
                 "query_id": "q0",
@@ -284,3 +285,26 @@ def test_ids_can_be_imported_with_their_corpus(data, pairs, tmp_path, format, co
     again = load(rows, corpus=tmp_path / "rows" / corpus, cache=tmp_path / "cache")
     assert len(again.positives("train")) == 4
     assert len(again.given("train")) == 9
+
+
+def test_a_run_of_the_negatives(data, pairs, tmp_path):
+    export(pairs, data, "trec", tmp_path / "a.trec", scores="dense")
+    assert (tmp_path / "a.trec").read_text().splitlines()[0] == "q0 Q0 d6 1 0.9 foils"
+    back = pairs_from(read_listing(tmp_path / "a.trec"), data)
+    assert table(back, "run") == [row for row in table(pairs, "dense") if row[2] == 0]
+    assert export(pairs, data, "trec").tables["train"].column("score").to_pylist()[:2] == [1.0, 0.5]
+    for format, name in (("trec", "a.jsonl"), ("triplet", "a.trec"), ("trec", "folder")):
+        with pytest.raises(SpecError, match="do not go together"):
+            export(pairs, data, format, tmp_path / name)
+    spaced = load([{"query": "a b", "query_id": "a b", "pos": "c", "neg": "d"}], cache=tmp_path / "cache")
+    with pytest.raises(DataError, match="'a b' holds white space"):
+        export(Pairs.build([0, 0], [0, 1], [1, 0]), spaced, "trec", tmp_path / "b.trec")
+    assert not (tmp_path / "b.trec").exists()
+
+
+def test_a_saved_dataset_dict(tmp_path, data):
+    import datasets
+
+    rows = datasets.Dataset.from_list([{"query": "question 0?", "positive": "d0", "negative": "d6"}])
+    datasets.DatasetDict({"train": rows}).save_to_disk(str(tmp_path / "saved"))
+    assert table(pairs_from(read_listing(tmp_path / "saved"), data)) == [(0, 0, 1), (0, 6, 0)]

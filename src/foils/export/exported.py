@@ -129,6 +129,7 @@ def export(
                     negative_document_ids [positive_scores, ...]
     nemo            question_id, question, corpus_id, pos_doc            query, or (query, positive)
                     (id [, score]), neg_doc
+    trec            query_id, doc_id, rank, score of negatives           (query, negative)
     ==============  ===================================================  ==========================================
 
     The first four are the output formats of sentence-transformers' ``mine_hard_negatives``: same order of columns, same
@@ -137,8 +138,9 @@ def export(
     text) and ``documents`` (document_id, text); each text is written once, so it is many times smaller than the others.
     ``pylate`` is the same with scores, lists of one length, a positive first: what its distillation reads. ``jsonl`` is
     another name of ``flag-embedding``. ``tevatron`` repeats texts; ``tevatron-ids`` is the layout of its version 2:
-    ``train.jsonl`` and ``corpus.jsonl``. ``nemo`` is NeMo Automodel's: ``train.json`` and a folder ``corpus``. Texts
-    are what encoders see: title and text.
+    ``train.jsonl`` and ``corpus.jsonl``. ``nemo`` is NeMo Automodel's: ``train.json`` and a folder ``corpus``.
+    ``trec`` is a run of the negatives alone, scored by 1/rank without ``scores``. Texts are what encoders see: title
+    and text.
 
     Rows are in the order of queries, then positives, then negatives, hardest first; the bytes depend on nothing else.
     Memory holds the row numbers and one part of about 30 million characters, whatever is exported, if ``out`` is given.
@@ -147,7 +149,7 @@ def export(
         negatives: mined negatives, or pairs (positives with label 1, negatives with label 0; the rest is ignored).
         data: the collection they belong to.
         format: see above.
-        out: a .parquet or .jsonl file, which is replaced, or a folder, which must not exist: a data set for
+        out: a .parquet, .jsonl or .trec file, which is replaced, or a folder, which must not exist: a data set for
             ``datasets.load_from_disk`` (where rows hold ids: the tables). None: the rows are kept in memory.
         scores: the score column to write (``score`` for the latest); None for none.
         shape: see `Shape`.
@@ -166,6 +168,10 @@ def export(
     path = None if out is None else Path(out)
     if path is not None and files.kind_of(path) != "folder" and layout.main is not None:
         raise SpecError(f"{path}: {format!r} makes {_WORDS[len(layout.sides)]} tables. Name a folder.")
+    if path is not None and (files.kind_of(path) == files.RUN) != (format == "trec"):
+        raise SpecError(
+            f"{path}: {format!r} and {files.RUN!r} do not go together; a run is exported as 'trec', to FILE.trec."
+        )
     if format == "pylate" and scores is None:
         raise SpecError("pylate reads scores: pass scores='score' (--scores score) or the name of a column.")
     pairs = negatives.kept() if isinstance(negatives, Pairs) else negatives.kept(data)

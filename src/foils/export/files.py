@@ -12,18 +12,19 @@ import pyarrow.parquet as pq
 
 from foils.core.atomic import replacing
 from foils.core.cache import publish
-from foils.core.errors import SpecError, StoreError, need
+from foils.core.errors import DataError, SpecError, StoreError, need
 
 Parts = Iterator[pa.Table]
+RUN = ".trec"
 
 
 def write_file(path: Path, parts: Parts) -> int:
-    """Write a .parquet or .jsonl file, a part at a time; an existing one is replaced when the new one is complete.
+    """Write a .parquet, .jsonl or .trec file, a part at a time; an existing one is replaced when this one is complete.
 
     Returns:
         Number of rows.
     """
-    write = {".parquet": write_parquet, ".jsonl": write_jsonl}[path.suffix]
+    write = {".parquet": write_parquet, ".jsonl": write_jsonl, RUN: write_run}[path.suffix]
     with replacing(path) as partial:
         return write(partial, parts)
 
@@ -47,6 +48,25 @@ def write_jsonl(path: Path, parts: Parts) -> int:
             file.writelines(line + "\n" for line in _json_rows(part))
             rows += part.num_rows
     return rows
+
+
+def write_run(path: Path, parts: Parts) -> int:
+    """A TREC run of rows with query_id, doc_id, rank and score; returns the number of lines.
+
+    Raises:
+        DataError: an id holds white space, which separates the columns.
+    """
+    lines = 0
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        for part in parts:
+            for query, doc, rank, score in zip(*_shortest(part).to_pydict().values(), strict=True):
+                if len(query.split()) != 1 or len(doc.split()) != 1:
+                    bad = query if len(query.split()) != 1 else doc
+                    remedy = "Export as jsonl or ids, or import the collection with other ids."
+                    raise DataError(f"id {bad!r} holds white space, which a TREC run cannot.", remedy=remedy)
+                file.write(f"{query} Q0 {doc} {rank} {score} foils\n")
+            lines += part.num_rows
+    return lines
 
 
 def write_json(path: Path, parts: Parts, head: str) -> int:
@@ -158,11 +178,11 @@ def kind_of(out: Path) -> str:
     """``folder`` for a folder or a name without suffix, else the suffix.
 
     Raises:
-        SpecError: another suffix than .parquet and .jsonl.
+        SpecError: another suffix than .parquet, .jsonl and .trec.
     """
     if out.is_dir() or not out.suffix:
         return "folder"
-    if out.suffix not in (".parquet", ".jsonl"):
+    if out.suffix not in (".parquet", ".jsonl", RUN):
         raise SpecError(f"{out}: {out.suffix!r} is not written. Name a .parquet or .jsonl file, or a folder.")
     return out.suffix
 

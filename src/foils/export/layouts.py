@@ -26,6 +26,7 @@ Format = Literal[
     "tevatron-ids",
     "nemo",
     "pylate",
+    "trec",
 ]
 PART = 1 << 25  # characters of text that are joined at a time
 
@@ -223,6 +224,19 @@ def _nemo(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     )
 
 
+def _run(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
+    place, offsets = units.negatives()
+    rank = np.arange(len(place)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
+    return pa.table(
+        {
+            "query_id": _strings(data.queries.id_list, np.repeat(units.query, units.sizes)),
+            "doc_id": _strings(data.corpus.id_list, units.doc[place]),
+            "rank": pa.array(rank),
+            "score": pa.array(units.score[place] if scored else (1 / rank).astype(np.float32)),
+        }
+    )
+
+
 _ID_TABLES = {
     "queries": Side("query", "query_id", "queries.parquet"),
     "documents": Side("document", "document_id", "documents.parquet"),
@@ -243,6 +257,7 @@ LAYOUTS: dict[Format, Layout] = {
         "query", False, _nemo, main="train.json", sides={"corpus": Side("document", "id", "corpus/train.parquet")}
     ),
     "pylate": Layout("positive", True, _ids, even=True, main="train.parquet", sides=_ID_TABLES),
+    "trec": Layout("query", True, _run),
 }
 
 

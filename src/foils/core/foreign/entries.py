@@ -125,9 +125,18 @@ def _lists(block: Block, column: str) -> tuple[NDArray[np.int64], list[Any]]:
     held = [row.get(column) for row in block.rows]
     if any(isinstance(value, str) and value.startswith("[") for value in held[:1]) and column.endswith("s"):
         held = [_parsed(block, i, column, value) for i, value in enumerate(held)]
-    lists = [value if isinstance(value, list) else [] if value is None else [value] for value in held]
+    lists = [value if isinstance(value, list) else _several(value) for value in held]
     row = np.repeat(np.arange(len(lists)), np.fromiter(map(len, lists), np.int64, len(lists)))
     return row, list(itertools.chain.from_iterable(lists))
+
+
+def _several(value: Any) -> list[Any]:
+    """A single value as a list; lists by system, as msmarco-hard-negatives has them, as one list without repeats."""
+    if value is None:
+        return []
+    if isinstance(value, Mapping) and value and all(isinstance(held, list) for held in value.values()):
+        return list(dict.fromkeys(itertools.chain.from_iterable(value.values())))
+    return [value]
 
 
 def _parsed(block: Block, i: int, column: str, value: Any) -> Any:

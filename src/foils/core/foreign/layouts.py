@@ -125,9 +125,8 @@ def layout_of(names: Sequence[str], file: str, line: int, wanted: str | None) ->
 
 
 def _has_negatives(names: Sequence[str], file: str) -> bool:
-    roles = find_roles("pairs", names, {}, file) if any(n.casefold() in QUERY for n in names) else {}
-    lower = {name.casefold() for name in names}
-    return bool({"negative", "negative_id"} & roles.keys()) or bool(lower & set(ALIASES["pairs"]["negative_id"]))
+    roles = find_roles("pairs", [*names, "query"], {}, file)
+    return bool({"negative", "negative_id"} & roles.keys())
 
 
 def _remedy(names: Sequence[str], wanted: str) -> str:

@@ -134,7 +134,8 @@ def _tables_named(folder: Path, stem: str) -> list[Path]:
 
 
 def _tables_of(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and kind_of(path) in PAIR_KINDS)
+    files = (path for path in folder.iterdir() if path.is_file() and kind_of(path) in PAIR_KINDS)
+    return sorted(path for path in files if not path.name.startswith("cache-"))  # what datasets leaves behind
 
 
 class _Reader:
