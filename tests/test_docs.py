@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -14,11 +15,11 @@ from foils.recipe import shipped
 from foils.stages import Sampler
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "benchmarks" / "README.md"]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), ROOT / "benchmarks" / "README.md"]
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_commands_and_options_exist(page):
     found = re.findall(r"(?:^|[`$] )foils (\w+)((?:(?!\n\n|`).)*)", page.read_text().replace("\\\n", " "), re.MULTILINE)
     for command, rest in found:
@@ -32,6 +33,21 @@ def test_commands_and_options_exist(page):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_pages_are_what_the_docstrings_and_recipes_say():
+    spec_ = importlib.util.spec_from_file_location("pages", ROOT / "scripts" / "pages.py")
+    assert spec_ is not None
+    assert spec_.loader is not None
+    module = importlib.util.module_from_spec(spec_)
+    spec_.loader.exec_module(module)
+    made = module.pages()
+    for path, text in made.items():
+        assert path.read_text() == text, f"{path.name} is out of date: python scripts/pages.py"
+    listed = "".join(text for path, text in made.items() if path.parent.name == "stages")
+    for name, cls in spec.registry("stage").items():
+        if cls.__module__.startswith("foils."):
+            assert f"\n## {name}\n" in listed
 
 
 def test_every_recipe_is_mentioned():

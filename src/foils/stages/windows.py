@@ -33,7 +33,6 @@ class Positions(Filter):
     lo: int = 1  # first position kept
     hi: int | None = None  # last position kept; None for no bound
     by: str = "score"  # score column that orders the candidates
-    by_rank = True
     online = False
     by_rank = True
 
@@ -62,7 +61,6 @@ class Quantile(Filter):
     lo: float | None = None  # lower quantile, 0 to 1
     hi: float | None = None  # upper quantile, 0 to 1
     by: str = "score"  # score column
-    by_rank = True
     online = False
     by_rank = True
 
