@@ -1,7 +1,7 @@
 """Which texts nearly repeat one another: MinHash finds pairs worth a look, exact Jaccard of word shingles decides.
 
-Broder 1997, "On the resemblance and containment of documents". The usual setting for near-duplicates in training data
-(Lee et al. 2022, arXiv:2107.06499, section 4.2) is 5 words a shingle and a Jaccard similarity of 0.8.
+Broder 1997, "On the resemblance and containment of documents"; for near-duplicates in training data, with 5 words a
+shingle, Lee et al. 2022, arXiv:2107.06499, section 4.2. A Jaccard similarity of 0.8 is the customary bound.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foils.core.text import normalised
 
 PERMUTATIONS = 128
-_SLACK = 5.0  # standard deviations that an estimate may lie below the bound: misses 1 of 3 million pairs at the bound
+_SLACK = 5.0  # standard deviations that an estimate may lie below the bound: of pairs at 0.8, 1 in 800,000 is missed
 _BATCH = 256  # texts whose shingles are hashed at a time, so that they stay in the processor's cache
 _KEPT = 262_144  # texts whose signatures are remembered: 36 MB
 _BITS = 44  # of a shingle's hash; the other 20 say which text it is of

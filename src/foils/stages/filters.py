@@ -26,7 +26,7 @@ class Ranks(Filter):
 
     Raw ranks (FlagEmbedding) count known positives and candidates that other filters dropped; they are 1-based. A row
     that the source did not return counts as deeper than any rank. "Top-K shifted by N" of NV-Retriever is
-    ``Ranks(lo=N + 1, hi=N + K)``.
+    ``Ranks(lo=N + 1, hi=N + K)``. `Positions` is the other thing of that name: it counts what other filters left.
     """
 
     lo: int = 1  # first rank kept

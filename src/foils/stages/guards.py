@@ -130,10 +130,11 @@ class NearPositive(Filter):
     """Drops candidates whose text nearly duplicates one of the query's positives: they are as relevant.
 
     minhash: Jaccard similarity of the sets of word n-grams at least ``similarity``: MinHash (Broder 1997) with 128
-    permutations finds the pairs, the exact similarity decides. 0.8 over 5-grams is Lee et al. 2022, arXiv:2107.06499,
-    section 4.2. Texts of few words need shorter ``words``: of ten words, one changed in the middle leaves J = 0.09.
-    With the name of a bi-encoder: cosine of the two documents' vectors at least ``similarity``; 0.8 is far too low for
-    most, try 0.95. Copies (equal normalised text) of positives are positives from the start and need no filter.
+    permutations finds the pairs, the exact similarity decides. 5-grams are those of Lee et al. 2022, arXiv:2107.06499,
+    section 4.2; 0.8 is the customary bound. Texts of few words need shorter ``words``: of ten words, one changed in the
+    middle leaves J = 0.09. With the name of a bi-encoder: cosine of the two documents' vectors at least ``similarity``;
+    0.8 is far too low for most, try 0.95. Copies (equal normalised text) of positives are positives from the start and
+    need no filter.
     """
 
     similarity: float = 0.8  # Jaccard similarity or cosine from which a candidate is out; above 0, at most 1
@@ -157,16 +158,14 @@ class NearPositive(Filter):
         return () if self.by == "minhash" else (self.by,)
 
     def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
-        """Compare every candidate with every positive of its query, each pair of documents once."""
+        """Compare every candidate with every positive of its query."""
         keep = np.ones(len(view), bool)
         for candidate, positive in _candidates_and_positives(view):
-            pair = (view.doc[candidate].astype(np.int64) << 32) | view.doc[positive].astype(np.int64)
-            distinct, at = np.unique(pair, return_inverse=True)
-            near = self._near(distinct >> 32, distinct & 0xFFFFFFFF, ctx)
-            keep[candidate[near[at]]] = False
+            near = self._near(view.doc[candidate], view.doc[positive], ctx)
+            keep[candidate[near]] = False
         return keep
 
-    def _near(self, a: NDArray[np.int64], b: NDArray[np.int64], ctx: Context) -> NDArray[np.bool_]:
+    def _near(self, a: NDArray[np.int32], b: NDArray[np.int32], ctx: Context) -> NDArray[np.bool_]:
         if self.by != "minhash":
             return _cosine(ctx.vectors(self.by, "document"), a, b) >= self.similarity
         corpus = ctx.data.corpus
@@ -174,12 +173,15 @@ class NearPositive(Filter):
         return texts.similar(a, b, self.similarity)
 
 
-def _cosine(vectors: NDArray[np.float32], a: NDArray[np.int64], b: NDArray[np.int64]) -> NDArray[np.float64]:
+def _cosine(vectors: NDArray[np.float32], a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.float64]:
+    # Many queries share both documents, and an inner product costs more than finding that out.
+    pairs, inverse = np.unique((a.astype(np.int64) << 32) | b, return_inverse=True)
+    a, b = (pairs >> 32).astype(np.int32), (pairs & 0xFFFFFFFF).astype(np.int32)
     docs, at = np.unique(np.concatenate([a, b]), return_inverse=True)
     length = np.sqrt(pair_scores(vectors, vectors, docs, docs).astype(np.float64))
     left, right = length[at].reshape(2, -1)
     cosine: NDArray[np.float64] = pair_scores(vectors, vectors, a, b) / np.maximum(left * right, 1e-30)
-    return cosine
+    return cosine[inverse]
 
 
 def _candidates_and_positives(view: Pairs) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
