@@ -138,7 +138,7 @@ def _short(manifest: Mapping[str, Any]) -> str:
 
 
 def _histogram(kept: Mapping[str, int], most: int = 6) -> str:
-    items = [(int(number), times) for number, times in kept.items() if times]
+    items = sorted((int(number), times) for number, times in kept.items() if times)  # JSON sorts them as texts
     if len(items) <= most:
         return ", ".join(f"{number} ({times:,})" for number, times in items)
     total = sum(times for _, times in items)

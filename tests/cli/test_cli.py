@@ -14,6 +14,7 @@ from foils.cli import main
 from foils.core.spec import registry
 from foils.mine import Miner
 from foils.recipe import load_recipe, shipped
+from foils.terminal import _histogram
 from little import make_beir
 
 
@@ -70,6 +71,11 @@ def test_help_needs_no_model_library():
 def test_tables_fit_80_columns(little, negatives):
     for arguments in (["recipes"], ["stages"], ["stages", "SimANS"], ["inspect", little], ["show", negatives]):
         assert max(map(len, foils(*arguments).splitlines())) <= 80
+
+
+def test_the_most_kept_per_query_is_the_largest_number():
+    kept = {str(n): 1 for n in sorted(range(21), key=str)}
+    assert _histogram(kept) == "0 to 20, mean 10.0; none: 1 queries"
 
 
 def test_every_stage_and_recipe_has_a_page():
