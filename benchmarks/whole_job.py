@@ -148,14 +148,15 @@ def measured(folder: Path, arm: str) -> dict:
     prepare(made(folder.parent, 10_000, 10_000))[0]()
     job, rows = prepare(folder)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
-    before, start = resident("VmRSS"), time.perf_counter()
+    before, cpu, start = resident("VmRSS"), time.process_time(), time.perf_counter()
     found = job()
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     extra = resident("VmHWM") - before
     query, doc = rows(found)
     order = np.lexsort((doc, query))
     np.save(folder / f"{arm}.npy", np.stack([query[order], doc[order]]))
-    return {"arm": arm, "seconds": round(seconds, 2), "extra_gb": round(extra / 2**30, 3), "rows": len(query)}
+    figures = {"seconds": round(seconds, 2), "cpu": round(cpu, 2), "extra_gb": round(extra / 2**30, 3)}
+    return {"arm": arm, **figures, "rows": len(query)}
 
 
 def resident(field: str) -> int:
@@ -183,7 +184,7 @@ def main() -> None:
         return
     for size in options.sizes:
         folder = made(options.out, *map(int, size.split("x")))
-        print(f"\n{size}\n| arm | s | GB above | rows | same as foils.compat |\n|---|---|---|---|---|")
+        print(f"\n{size}\n| arm | s | CPU s | GB above | rows | same as foils.compat |\n|---|---|---|---|---|---|")
         for arm in options.arm or ARMS:
             command = [sys.executable, __file__, str(options.out), size, "--here", "--arm", arm]
             run = subprocess.run(command, env=os.environ | ARMS[arm], capture_output=True, text=True, check=False)
@@ -192,7 +193,7 @@ def main() -> None:
                 continue
             result = json.loads(run.stdout.splitlines()[-1])
             same = agreement(folder, arm, "foils.compat") if (folder / "foils.compat.npy").exists() else float("nan")
-            print("| {arm} | {seconds} | {extra_gb} | {rows:,} | {0:.3%} |".format(same, **result), flush=True)
+            print("| {arm} | {seconds} | {cpu} | {extra_gb} | {rows:,} | {0:.3%} |".format(same, **result), flush=True)
 
 
 if __name__ == "__main__":

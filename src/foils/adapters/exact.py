@@ -71,6 +71,7 @@ class ExactIndex:
             raise ValueError(f"document vectors of shape {docs.shape}; expected (documents, dimensions).")
         self.docs, self.memory = docs, memory
         self._quick: scan.Scanner | None = None
+        self._asked = 0  # multiplications so far: many small blocks of queries pay as one large one does
         self._longest = float(_lengths(docs, "document").max(initial=0.0))
 
     def search(self, vectors: Vectors, k: int) -> Found:
@@ -99,7 +100,8 @@ class ExactIndex:
 
     def _scanner(self, queries: int, wanted: int) -> scan.Scanner | None:
         """The quick scan, if it is installed and pays."""
-        large = queries * self.docs.size >= _SCAN and 16 * wanted <= len(self.docs)
+        self._asked += queries * self.docs.size
+        large = self._asked >= _SCAN and 16 * wanted <= len(self.docs)
         if not (wanted and large and self._longest < _LONGEST and scan.available()):
             return None
         if self._quick is None:
