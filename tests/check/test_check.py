@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import foils
-from foils.check import CODES, Limits, check
+from foils.check import CODES, Limits, check, positives
 from foils.core.errors import DataError, SpecError
 from foils.core.text import normalised
 from foils.export import export
@@ -171,7 +171,36 @@ def test_a_run_has_no_labels(data, tmp_path):
     assert found(check(tmp_path / "a.trec", data)) == {"duplicate-negative": 1, "short-row": 1}
     alone = check(tmp_path / "a.trec")
     assert "no-positive" in alone.skipped
-    assert "near-duplicate-of-positive" in alone.skipped
+    assert {"positive-among-negatives", "sibling-positive", "near-duplicate-of-positive"} <= set(alone.skipped)
+
+
+def test_near_duplicates_equal_a_slow_loop_in_any_blocks(tmp_path, monkeypatch):
+    rng = np.random.default_rng(5)
+
+    def variant(i):
+        return " ".join(
+            w if rng.random() < 0.97 else "other" for w in f"{LONG} number {i}".split()[: 60 + 10 * (i % 3)]
+        )
+
+    rows = [{"query": f"q {i % 9}", "pos": [variant(i)], "neg": [variant(i + j) for j in range(4)]} for i in range(20)]
+    write_jsonl(tmp_path / "r.jsonl", rows)
+
+    def shingles(text):
+        words = text.split()
+        return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
+
+    known = {}
+    for r in rows:
+        known.setdefault(r["query"], set()).update(r["pos"])
+    slow = 0
+    for r in rows:
+        for text in r["neg"]:
+            a, others = shingles(text), [shingles(p) for p in known[r["query"]] if p != text]
+            slow += text not in known[r["query"]] and any(len(a & b) >= 0.8 * len(a | b) for b in others)
+    assert 5 < slow < 75
+    for size in (1 << 20, 7, 1):
+        monkeypatch.setattr(positives, "_PAIRS", size)
+        assert check(tmp_path / "r.jsonl")["near-duplicate-of-positive"].count == slow
 
 
 def test_overused_documents_equal_a_slow_count(tmp_path):

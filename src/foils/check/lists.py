@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from foils.check.hits import Found, Hits, Skipped, negatives, rows
+from foils.check.positives import UNTOLD
 from foils.check.subject import Ints, Subject, paired
 from foils.core.pairs import POSITIVE
 
@@ -60,7 +61,7 @@ def bad_score(subject: Subject) -> Found:
 def no_positive(subject: Subject) -> Found:
     """A query has no positive, in the file or in the qrels, so nothing can be learnt from its row."""
     if not subject.told and subject.data is None:
-        return Skipped("the file does not say which documents are positives; needs --data")
+        return UNTOLD
     query, _ = subject.positives
     lonely = np.flatnonzero(~np.isin(subject.queries.same[subject.asked], query))
     return rows(subject, lonely, len(subject.asked))
