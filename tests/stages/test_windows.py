@@ -103,7 +103,7 @@ class _Known:
     """As much of a context as the scores of positives need."""
 
     def __init__(self, pairs):
-        self.scores = pairs["s"][pairs.label == 1]
+        self.scores, self.rows = pairs["s"][pairs.label == 1], pairs.queries
 
     def once(self, key, make):
         return self.scores

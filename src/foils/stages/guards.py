@@ -46,7 +46,7 @@ class PositiveQuantile(Filter):
     def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
         """Below the bound; without positives there is none."""
         name = view.column(self.by)
-        scores = ctx.once(("scores of positives", name), lambda: self._scores(name, ctx))
+        scores = ctx.once(("scores of positives", name, ctx.rows.tobytes()), lambda: self._scores(name, ctx))
         bound = np.quantile(scores.astype(np.float64), self.at) if len(scores) else np.inf
         below: NDArray[np.bool_] = view[self.by] < bound
         return below
@@ -134,7 +134,8 @@ class NearPositive(Filter):
     section 4.2; 0.8 is the customary bound. Texts of few words need shorter ``words``: of ten words, one changed in the
     middle leaves J = 0.09. With the name of a bi-encoder: cosine of the two documents' vectors at least ``similarity``;
     0.8 is far too low for most, try 0.95. Copies (equal normalised text) of positives are positives from the start and
-    need no filter.
+    need no filter. Where texts are written from a template, a near-duplicate may be about something else (the same
+    paragraph on trials under another disease) and a good negative: look at what was dropped with ``foils show``.
     """
 
     similarity: float = 0.8  # Jaccard similarity or cosine from which a candidate is out; above 0, at most 1
