@@ -88,18 +88,15 @@ def _make(ctx: Context, encoder: str, kind: Kind, count: int | None) -> Clusters
 class Cluster(Source):
     """Documents of the positive's cluster, or positives of the query's cluster: negatives on the same topic.
 
-    Spherical k-means under a bi-encoder, of all documents or of the queries of the split. Candidates are drawn without
-    replacement, keyed by (seed, query id, document id), never a known positive:
-
-    - ``of='documents', where='same'``: from the clusters of the query's positives; ``'neighbour'``: from the cluster
-      with the nearest centroid to each of those.
-    - ``of='queries', where='same'``: from the positives of the queries in the query's own cluster; ``'neighbour'``: of
-      those in the nearest other cluster.
+    Spherical k-means under a bi-encoder, of all documents or of the queries of the split. With ``of='documents'``
+    candidates come from the clusters of the query's positives, or from the cluster whose centroid is nearest to each of
+    those (``where='neighbour'``). With ``of='queries'`` they are the positives of the queries in the query's own
+    cluster, or of those in the nearest other one. They are drawn without replacement, keyed by (seed, query id,
+    document id), and never known positives.
 
     The offline counterpart of batches made of clusters (iterative clustered training, SIGIR 2024, doi
-    10.1145/3626772.3657854; Merrick 2024, arXiv:2407.18887), where the others of the batch are the negatives; one of
-    the kinds of Lu et al. 2021. Topics hold false negatives: paraphrased questions share a cluster. The default number
-    of clusters is ours. No score column.
+    10.1145/3626772.3657854; Merrick 2024, arXiv:2407.18887), where the others of the batch are the negatives. Topics
+    hold false negatives: paraphrased questions share a cluster. The number of clusters is our default. No score column.
     """
 
     encoder: str  # name of the bi-encoder
@@ -153,8 +150,8 @@ class ClusterQuery(Source):
     ``q' = (q / |q| + weight · c) / |q / |q| + weight · c|``, c the unit centroid nearest to q among spherical k-means
     of the queries of the split (or of the documents), as Rocchio (1971) moves a query towards what is relevant. With
     ``weight=0`` this is Dense but for the length of q. It finds what the topic has in common where Dense finds what
-    this wording does. "Query clustering and query augmentation" is named in surveys, but no paper with an exact recipe
-    could be found: formula and defaults are ours. Score column: ``<encoder>.cluster``.
+    this wording does. No paper with an exact recipe for query clustering with query augmentation could be found:
+    formula and defaults are ours. Score column: ``<encoder>.cluster``.
     """
 
     encoder: str  # name of the bi-encoder

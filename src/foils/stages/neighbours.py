@@ -34,9 +34,9 @@ class PositiveNeighbours(Source):
     ``s(d) = max over the positives p of s(p, d)``: the inner product of the two *document* vectors under a bi-encoder,
     or BM25 with the whole text of p as the query.
 
-    With BM25 this is PassageBM25 (the reproduction of clustered training, SIGIR 2024, doi 10.1145/3626772.3657854); Lu
-    et al. 2021 (EMNLP 2021 main 492) name passage-to-passage retrieval among their kinds of negatives. A document very
-    near a positive may well be relevant, too: follow it with a filter that reads this column or the query's.
+    With BM25 this is PassageBM25 (the reproduction of clustered training, SIGIR 2024, doi 10.1145/3626772.3657854).
+    `PositiveSimilarity` writes the same column for candidates of other sources, as ReSa2 and TriSampler need it. A
+    document very near a positive may well be relevant, too: follow with a filter that reads this column or the query's.
     Queries without positives get nothing. Score column: ``<by>.positive``.
     """
 
@@ -140,8 +140,9 @@ class QuestionNeighbours(Source):
     this query as well. Of the others, nearest first, the positives are the candidates; fewer than k if there are not
     more. Queries of the same normalised text are one query from the start.
 
-    One of the kinds of Lu et al. (2020, arXiv:2010.12523; EMNLP 2021 main 492). No score column: the similarity of the
-    questions says nothing about documents that answer no question, so the column could not be completed after ``+``.
+    One of the kinds of negatives that Lu et al. combine (2020, arXiv:2010.12523; EMNLP 2021 main 492); their parameters
+    were not at hand, the defaults are ours. No score column: the similarity of the questions says nothing about
+    documents that answer no question, so the column could not be completed after ``+``.
     """
 
     encoder: str  # name of the bi-encoder

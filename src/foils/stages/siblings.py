@@ -21,7 +21,8 @@ class Siblings(Source):
 
     The context negatives of Lu et al. (2020, arXiv:2010.12523; EMNLP 2021 main 492): other passages or sentences of the
     gold document. They share its vocabulary and subject, and may well contain the answer: follow them with a filter
-    such as NoAnswer(). What a document is a part of is said by its metadata, or by its title.
+    such as NoAnswer(). What a document is a part of is said by its metadata, or by its title; ``foils import --cut``
+    makes sentences or passages that know their document.
 
     ``near`` orders by the number of parts between the sibling and the nearest positive of the same parent (ties to the
     smaller document row); parts are ordered by the number ``metadata.position`` if all have one, else as in the corpus.
