@@ -13,7 +13,7 @@ from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, joined
 from foils.filling import share
 from foils.mine import Miner
-from foils.stages import BM25, Dense, Ensure, Positions, PositiveAware, Quantile, Random, Ranks, Top, Uniform
+from foils.stages import BM25, Dense, Ensure, Positions, PositiveAware, Quantile, Random, Ranks, SemiHard, Top, Uniform
 from foils.stages.shortfall import wanted
 from foils.terminal import console
 from foils.terminal import mined as terminal
@@ -110,6 +110,17 @@ def test_relax_by_a_slow_loop(context, slow):
         assert all(slow.fits(query, doc, 0.0) for doc in docs)  # none beats the positive
     assert relaxed > 5
     assert set(out.ranks["relaxed"].tolist()) == {0, 1, 2}
+
+
+def test_a_semi_hard_region_grows_downwards(context, slow):
+    base = Dense("student", k=60) >> SemiHard(margin=0.005) >> Top(k=K)
+    ctx = context()
+    before, out = negatives(run(base, ctx)), negatives(run(base >> Ensure("relax"), ctx))
+    assert sum(map(len, out.values())) > sum(map(len, before.values()))
+    for query, docs in out.items():
+        assert all(slow.fits(query, doc, 0.0) for doc in docs)
+    assert [SemiHard(margin=0.1).relaxed(step) for step in (1, 4)] == [SemiHard(margin=0.2), None]
+    assert SemiHard(region="hard").relaxed(1) is None
 
 
 def test_random_documents_are_checked_by_a_slow_loop(context, slow):

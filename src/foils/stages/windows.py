@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -108,6 +109,11 @@ class SemiHard(Filter):
         if self.region == "hard":
             return hard
         return near & ~hard if self.region == "semi-hard" else ~near
+
+    def relaxed(self, step: int) -> Filter | None:
+        """A semi-hard region of twice, four and eight times the width: easier candidates pass, harder ones never."""
+        grows = self.region == "semi-hard" and self.margin > 0 and step <= 3
+        return replace(self, margin=self.margin * 2**step) if grows else None
 
 
 @declare
