@@ -80,6 +80,7 @@ def test_what_is_cut_already_is_not_cut_again(whole, tmp_path):
     data = foils.load(write_pieces(whole, tmp_path / "cut", cut_of("sentences")))
     with pytest.raises(DataError, match="has a parent already: 'a'"):
         write_pieces(data, tmp_path / "again", cut_of("words:2"))
+    assert not (tmp_path / "again").exists()
     with pytest.raises(DataError, match="not empty"):
         write_pieces(whole, tmp_path / "cut", cut_of("sentences"))
 

@@ -70,18 +70,26 @@ def write_pieces(data: Collection, out: str | Path, cut: Cut) -> Path:
     Raises:
         DataError: the folder is not empty, or the documents have parents already.
     """
+    _refuse_parents(data)
     folder = new_folder(out)
-    write_texts(folder / "corpus.jsonl", (piece for row in text_rows(data.corpus) for piece in _pieces(row, cut, data)))
+    write_texts(folder / "corpus.jsonl", (piece for row in text_rows(data.corpus) for piece in _pieces(row, cut)))
     write_texts(folder / "queries.jsonl", text_rows(data.queries))
     for split in data.splits:
         write_qrels(folder, split, _judged(data, split, cut))
     return folder
 
 
-def _pieces(row: dict[str, Any], cut: Cut, data: Collection) -> Iterator[dict[str, Any]]:
-    if "parent" in row["metadata"]:
-        message = f"document {row['_id']!r} of {data.name!r} has a parent already: {row['metadata']['parent']!r}."
-        raise DataError(message, remedy="Cut the collection that it was made from, or use its pieces as they are.")
+def _refuse_parents(data: Collection) -> None:
+    for at in range(0, len(data.corpus), WRITE_ROWS):
+        rows = np.arange(at, min(at + WRITE_ROWS, len(data.corpus)))
+        for row, metadata in zip(rows, data.corpus.metadata(rows), strict=True):
+            if "parent" in metadata:
+                document = f"document {data.corpus.id_list([row])[0]!r} of {data.name!r}"
+                remedy = "Cut the collection that it was made from, or use its pieces as they are."
+                raise DataError(f"{document} has a parent already: {metadata['parent']!r}.", remedy=remedy)
+
+
+def _pieces(row: dict[str, Any], cut: Cut) -> Iterator[dict[str, Any]]:
     for position, text in enumerate(cut(row["text"])):
         metadata = {**row["metadata"], "parent": row["_id"], "position": position}
         yield {**row, "_id": f"{row['_id']}#{position}", "text": text, "metadata": metadata}
