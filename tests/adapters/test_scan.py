@@ -10,7 +10,7 @@ pytest.importorskip("numba")
 
 import torch
 
-from foils.adapters import exact, scan, scores
+from foils.adapters import exact, scan, scan_device, scores
 from foils.adapters.exact import ExactIndex, search
 from foils.adapters.scan_codes import Codes, Integers, Singles
 from foils.adapters.scores import pair_scores
@@ -32,7 +32,8 @@ def quick(request):
             patch.setattr(scan, "_ROOM", room)
             scanner = scan.Scanner(docs, request.param, memory)
             queries = np.ascontiguousarray(queries, np.float32)
-            rows, found, left = scanner.search(queries, k, lambda q, d: pair_scores(queries, docs, q, d))
+            rows, found = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
+            left = scanner.search(queries, lambda q, d: pair_scores(queries, docs, q, d), rows, found)
             plain = search(queries, docs, k)
             rows[left], found[left] = plain[0][left], plain[1][left]
             return rows, found, int(left.sum())
@@ -169,15 +170,17 @@ def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
     monkeypatch.setattr(exact, "_SCAN", 0)
     index = ExactIndex(docs)
     assert same(index.search(queries, 30), plain)
-    assert index._quick is not None
-    assert index._quick._kept is not None
+    assert index._scanner is not None
+    assert index._scanner._kept is not None
     assert same(index.search(queries, 30), plain)  # with the codes that were kept
     bad = queries.copy()
     bad[3, 3] = np.nan
     with pytest.raises(exact.ModelError, match="query vectors"):
         index.search(bad, 30)
     monkeypatch.setattr(scan, "available", lambda: False)
-    assert ExactIndex(docs)._scanner(40, 30) is None
+    index = ExactIndex(docs)
+    assert same(index.search(queries, 30), plain)
+    assert index._scanner is None
 
 
 def test_singles_are_not_used_when_torch_is_imprecise(monkeypatch):
@@ -205,3 +208,41 @@ def test_compiled_scores_are_those_of_numpy(dim, pairs, half, seed):
         scores._plain_scores(queries, docs, q, d, both[0])
         scores._compiled_scores(queries, docs, q, d, both[1])
     assert both[0].tobytes() == both[1].tobytes()
+
+
+@pytest.mark.parametrize("spare", [0, 64])
+@pytest.mark.parametrize("kind", ["plain", "ties", "shifted"])
+def test_the_device_gives_the_same_bytes(monkeypatch, spare, kind):
+    monkeypatch.setattr(scan_device, "_TILE", 100)
+    monkeypatch.setattr(scan_device, "_QUERIES", 7)
+    monkeypatch.setattr(scan_device, "_ELEMENTS", 5000)
+    monkeypatch.setattr(scan_device, "_SPARE", spare)
+    monkeypatch.setattr(exact, "accelerator", lambda: "cuda" if torch.cuda.is_available() else "cpu")
+    rng = np.random.default_rng(10)
+    docs, queries = rng.standard_normal((1000, 200)), rng.standard_normal((30, 200))
+    if kind == "ties":
+        docs[100:300], queries[0] = docs[5], docs[5]
+    elif kind == "shifted":
+        docs, queries = docs * 1e-3 + 2, queries + 2
+    docs, queries = docs.astype(np.float32), queries.astype(np.float32)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        for k in (1, 20, 60):
+            plain = search(queries, docs, k)
+            with monkeypatch.context() as patch:
+                patch.setattr(exact, "_SCAN", 0)
+                assert same(search(queries, docs, k), plain)
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@given(st.integers(1, 700), st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_canonical_scores_on_a_device_are_those_of_numpy(dim, seed):
+    rng = np.random.default_rng(seed)
+    left, right = rng.standard_normal((2, 20, dim)).astype(np.float32)
+    wanted = pair_scores(left, right, np.arange(20), np.arange(20))
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    got = scan_device.canonical(torch.from_numpy(left).to(device), torch.from_numpy(right).to(device))
+    assert got.cpu().numpy().tobytes() == wanted.tobytes()

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from foils.adapters import scan
 from foils.adapters.protocols import Found
 from foils.adapters.scan_codes import best_form
+from foils.adapters.scan_device import accelerator, device_search
 from foils.adapters.scores import pair_scores
 from foils.adapters.topk import lower_bounds, ranked
 from foils.core.errors import ModelError
@@ -70,7 +71,7 @@ class ExactIndex:
         if docs.ndim != 2 or not docs.shape[1]:
             raise ValueError(f"document vectors of shape {docs.shape}; expected (documents, dimensions).")
         self.docs, self.memory = docs, memory
-        self._quick: scan.Scanner | None = None
+        self._scanner: scan.Scanner | None = None
         self._asked = 0  # multiplications so far: many small blocks of queries pay as one large one does
         self._longest = float(_lengths(docs, "document").max(initial=0.0))
 
@@ -86,11 +87,9 @@ class ExactIndex:
         scores = np.full((len(vectors), k), -np.inf, np.float32)
         wanted = min(k, len(self.docs))
         left = np.arange(len(vectors) if wanted else 0)
-        scanner = self._scanner(len(vectors), wanted)
-        if scanner is not None:
-            queries = np.ascontiguousarray(vectors, np.float32)
-            found = scanner.search(queries, wanted, partial(pair_scores, queries, self.docs))
-            rows[:, :wanted], scores[:, :wanted], left = found[0], found[1], np.flatnonzero(found[2])
+        self._asked += len(vectors) * self.docs.size
+        if self._asked >= _SCAN and 0 < 16 * wanted <= len(self.docs) and self._longest < _LONGEST:
+            left = self._quickly(vectors, slack, rows[:, :wanted], scores[:, :wanted])
         block, tile = self._sizes(len(left), wanted)
         for start in range(0, len(left), block):
             part = left[start : start + block]
@@ -98,16 +97,20 @@ class ExactIndex:
             rows[part, :wanted], scores[part, :wanted] = self._best(queries, slack[part], wanted, tile)
         return rows, scores
 
-    def _scanner(self, queries: int, wanted: int) -> scan.Scanner | None:
-        """The quick scan, if it is installed and pays."""
-        self._asked += queries * self.docs.size
-        large = self._asked >= _SCAN and 16 * wanted <= len(self.docs)
-        if not (wanted and large and self._longest < _LONGEST and scan.available()):
-            return None
-        if self._quick is None:
+    def _quickly(
+        self, vectors: Vectors, slack: NDArray[np.float64], rows: NDArray[np.int32], scores: NDArray[np.float32]
+    ) -> NDArray[np.intp]:
+        """Write the best of most queries by what is installed here; returns those still to do."""
+        queries, device = np.ascontiguousarray(vectors, np.float32), accelerator()
+        if device is not None:
+            rows[:], scores[:], left_open = device_search(queries, self.docs, rows.shape[1], slack, device)
+            return np.flatnonzero(left_open)
+        if self._scanner is None and scan.available():
             form = best_form(self.docs.shape[1])
-            self._quick = None if form is None else scan.Scanner(self.docs, form, self.memory)
-        return self._quick
+            self._scanner = None if form is None else scan.Scanner(self.docs, form, self.memory)
+        if self._scanner is None:
+            return np.arange(len(queries))
+        return np.flatnonzero(self._scanner.search(queries, partial(pair_scores, queries, self.docs), rows, scores))
 
     def _slack(self, lengths: NDArray[np.float64]) -> NDArray[np.float64]:
         """Twice the bound e of the module's text; the last term covers products that underflow."""

@@ -98,25 +98,26 @@ class Scanner:
         self._slab = max(TILE, min(len(docs), memory // 2 // per_row))
         self._kept: Codes | None = None
 
-    def search(self, queries: Floats, k: int, score: Score) -> tuple[Ints, Floats, NDArray[np.bool_]]:
-        """Rows and canonical scores of the k best, and which queries have been left open.
+    def search(self, queries: Floats, score: Score, rows: Ints, scores: Floats) -> NDArray[np.bool_]:
+        """Write the rows and canonical scores of the k best; returns which queries have been left open.
 
         Args:
             queries: float32 (q, d), contiguous.
-            k: at least 1, at most the number of documents.
             score: canonical scores of pairs of rows (query, document).
+            rows: int32 (q, k), written; k is at least 1 and at most the number of documents.
+            scores: float32 (q, k), written.
         """
-        rows, scores = np.empty((len(queries), k), np.int32), np.empty((len(queries), k), np.float32)
+        k = rows.shape[1]
         left_open = np.zeros(len(queries), np.bool_)
         room = _ROOM + 4 * k
-        group = max(1, min(len(queries), self.memory * 3 // 8 // (_CANDIDATE * room)))
+        group = max(1, min(len(queries), self.memory // 4 // (_CANDIDATE * room)))
         with _threads() as spread:
             for part in _ranges(len(queries), group):
                 state = self._scan(queries[part], k, room, spread)
                 finish = _Finish(state, k, part.start, score, rows, scores, len(self.docs))
                 spread(finish, _ranges(len(state.count), _FINISH))
                 left_open[part] = state.count < 0
-        return rows, scores, left_open
+        return left_open
 
     def _scan(self, queries: Floats, k: int, room: int, spread: Spread) -> State:
         """The candidates of some queries."""

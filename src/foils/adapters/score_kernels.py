@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -63,25 +62,6 @@ def _eight_sums(typing: Any, left: Any, right: Any, start: Any, stop: Any) -> An
         return parts[0]
 
     return types.float64(left, right, start, stop), generate
-
-
-@functools.cache
-def order_of_sum(dim: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """How numpy adds ``dim`` numbers: stretches (start, stop) of at most 128, then pairs (into, from) of them."""
-    stretches: list[tuple[int, int]] = []
-    merges: list[tuple[int, int]] = []
-
-    def split(start: int, count: int) -> int:
-        if count <= 128:
-            stretches.append((start, start + count))
-            return len(stretches) - 1
-        half = count // 2 - count // 2 % _LANES
-        left, right = split(start, half), split(start + half, count - half)
-        merges.append((left, right))
-        return left
-
-    split(0, dim)
-    return np.array(stretches, np.int64), np.array(merges, np.int64).reshape(-1, 2)
 
 
 @compiled()

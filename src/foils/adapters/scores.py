@@ -7,6 +7,7 @@ the bits are the same.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from typing import Any
@@ -58,6 +59,25 @@ def pair_scores(
     return scores
 
 
+@functools.cache
+def order_of_sum(dim: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """How numpy adds ``dim`` numbers: stretches (start, stop) of at most 128, then pairs (into, from) of them."""
+    stretches: list[tuple[int, int]] = []
+    merges: list[tuple[int, int]] = []
+
+    def split(start: int, count: int) -> int:
+        if count <= 128:
+            stretches.append((start, start + count))
+            return len(stretches) - 1
+        half = count // 2 - count // 2 % 8
+        left, right = split(start, half), split(start + half, count - half)
+        merges.append((left, right))
+        return left
+
+    split(0, dim)
+    return np.array(stretches, np.int64), np.array(merges, np.int64).reshape(-1, 2)
+
+
 def _plain_scores(
     queries: Vectors, docs: Vectors, query_rows: NDArray[np.integer], doc_rows: NDArray[np.integer], out: Floats
 ) -> None:
@@ -75,7 +95,7 @@ def _compiled_scores(
     queries: Vectors, docs: Vectors, query_rows: NDArray[np.integer], doc_rows: NDArray[np.integer], out: Floats
 ) -> None:
     """The same bits, many times faster."""
-    from foils.adapters.score_kernels import order_of_sum, pair_sums
+    from foils.adapters.score_kernels import pair_sums
 
     order = order_of_sum(docs.shape[1])
     sides = [(queries, query_rows), (docs, doc_rows)]
