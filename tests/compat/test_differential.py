@@ -122,3 +122,19 @@ def test_random_draws_are_as_many_and_within_the_window(seed):
     everything, _ = run(ours, data, asked | {"num_negatives": window, "range_max": window + asked["range_min"]}, None)
     drawn, there = (set(zip(table["anchor"], table["positive"], strict=True)) for table in (found, everything))
     assert drawn <= there
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_copies_of_positives_are_as_if_they_were_not_there(seed):
+    """One anchor: with copies of its positives in the corpus, ours gives what the incumbent gives without them."""
+    rng = np.random.default_rng(2000 + seed)
+    positives = [f"t0 answer {i}" for i in range(int(rng.integers(1, 4)))]
+    data = {"anchor": ["t0 question"] * len(positives), "positive": positives}
+    others = [f"t{rng.integers(0, 2)} passage {i}" for i in range(int(rng.integers(5, 40)))]
+    copies = [change(text) for text in positives for change in (str.upper, "  {} ".format, str.title)]
+    asked = options(rng, data) | {"include_positives": False, "use_faiss": False}
+    with_copies = [str(text) for text in rng.permutation(others + copies[: int(rng.integers(1, len(copies) + 1))])]
+    without = [text for text in with_copies if text not in copies]
+    found, _ = run(ours, data, asked | {"corpus": with_copies}, None)
+    expected, _ = run(theirs, data, asked | {"corpus": without}, None)
+    assert_same(found, expected)

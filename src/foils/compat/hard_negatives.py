@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,14 +18,18 @@ from foils.compat.report import Report
 from foils.compat.scoring import reranker, similarity
 from foils.compat.texts import Pairs
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from sentence_transformers import CrossEncoder, SentenceTransformer
+
 
 def mine_hard_negatives(
-    dataset: Any,
-    model: Any,
+    dataset: Dataset,
+    model: SentenceTransformer,
     anchor_column_name: str | None = None,
     positive_column_name: str | None = None,
     corpus: list[str] | None = None,
-    cross_encoder: Any | None = None,
+    cross_encoder: CrossEncoder | None = None,
     range_min: int = 0,
     range_max: int | None = None,
     max_score: float | None = None,
@@ -51,7 +55,7 @@ def mine_hard_negatives(
     margin: float | None = None,
     *,
     seed: int = 0,
-) -> Any:
+) -> Dataset:
     """Negatives for a data set of (anchor, positive) pairs, as training rows.
 
     The arguments, the rows and their order, the printed lines and the errors are those of
@@ -127,10 +131,12 @@ def mine_hard_negatives(
 
     query, document = Prompt(query_prompt, query_prompt_name), Prompt(corpus_prompt, corpus_prompt_name)
     cache = Path(cache_folder) if cache_folder else None
-    vectors = encode(model, pairs, Encoding(query, document, batch_size, use_multi_process, cache), report)
+    how = Encoding(query, document, batch_size, use_multi_process, cache)
+    finder = similarity(model, *encode(model, pairs, how, report), faiss_batch_size)
     plan = Plan(window, limits, sampling, include_positives, seed)
     with reranker(cross_encoder, pairs, batch_size, use_multi_process) as judge:
-        chosen = choose(pairs, similarity(model, *vectors, faiss_batch_size), judge, plan, _bar(verbose))
+        chosen = choose(pairs, finder, judge, plan, _bar(verbose))
+    del finder  # and the vectors with it
     report.say("Negative candidates mined, preparing dataset...")
     rows = table(output.format, pairs, chosen, names, output.scores)
     result = datasets.Dataset(rows, fingerprint=_fingerprint(pairs, chosen, rows.schema))
