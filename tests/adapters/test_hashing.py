@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from foils.adapters import hashing
 from foils.adapters.ann import build, recall
 from foils.adapters.ann_text import parse
 from foils.adapters.exact import search
@@ -14,8 +15,10 @@ def hamming_order(codes, query):
     return np.lexsort((np.arange(len(codes)), distance))
 
 
+@pytest.mark.parametrize("counters", [1, 1 << 28])
 @pytest.mark.parametrize("text", ["bits(fetch=50)", "lsh(fetch=50, bits=20)"])
-def test_candidates_are_the_nearest_codes_and_ties_go_to_the_smaller_row(text):
+def test_candidates_are_the_nearest_codes_and_ties_go_to_the_smaller_row(text, counters, monkeypatch):
+    monkeypatch.setattr(hashing, "_COUNTERS", counters)
     docs, queries = clustered(500), clustered(12, seed=3)
     index = build(parse(text).derive(500, 24, 10), docs)
     proposed = index._propose(queries, 50)

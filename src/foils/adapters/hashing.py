@@ -20,6 +20,7 @@ from foils.adapters.ann_settings import Bits, Lsh
 from foils.core import noise
 
 _CHUNK = 1 << 16  # vectors hashed at a time
+_COUNTERS = 1 << 28  # bytes of FAISS's counters
 
 
 class _Hashed(Approximate):
@@ -46,6 +47,7 @@ class _Hashed(Approximate):
 
     def _fill(self) -> None:
         self._index: Any = library().IndexBinaryFlat(8 * self._codes.shape[1])
+        self._index.use_heap = False
         self._index.add(self._codes)
 
     def _save(self, folder: Path) -> None:
@@ -58,6 +60,9 @@ class _Hashed(Approximate):
         self._fill()
 
     def _propose(self, queries: NDArray[np.float32], fetch: int) -> NDArray[np.int64]:
+        # Counting by distance is twice as fast as FAISS's heaps; per query it holds `fetch` rows for each distance.
+        held = 8 * fetch * (8 * self._codes.shape[1] + 1)
+        self._index.query_batch_size = max(1, min(32, _COUNTERS // held))
         places: NDArray[np.int64] = self._index.search(self._hash(queries), fetch)[1]
         return np.where(places >= 0, self.rows[np.maximum(places, 0)], -1)
 
