@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -93,21 +93,32 @@ class Ensure(Stage):
         """Number, stages to run again, and the steps whose judgements hold."""
         prefix = Then(before.stages)
         steps = list(prefix.steps())
-        numbers = {before.step + place for place in range(len(steps))}
-        if self.short == "deepen":
-            factor, number = 2, 1
-            while factor <= self.limit and _could_find_more(steps, factor // 2, len(ctx.data.corpus)):
-                yield number, prefix.each(_deeper(factor)), numbers
-                factor, number = 2 * factor, number + 1
-            return
-        versions, number = list(steps), 1
-        while any(_relaxed(step, number) for step in steps):
-            versions = [_relaxed(step, number) or version for step, version in zip(steps, versions, strict=True)]
-            places = enumerate(zip(steps, versions, strict=True))
-            changed = {before.step + place for place, (step, version) in places if step != version}
-            following = iter(versions)
-            yield number, prefix.each(lambda _, following=following: next(following)), numbers - changed  # type: ignore[misc]
-            number += 1
+        versions = _relaxing(steps) if self.short == "relax" else self._deepening(steps, len(ctx.data.corpus))
+        for number, version in enumerate(versions, start=1):
+            places = enumerate(zip(steps, version, strict=True), start=before.step)
+            holds = {place for place, (old, new) in places if old == new or not isinstance(old, Filter)}
+            yield number, _with(prefix, version), holds
+
+    def _deepening(self, steps: list[Stage], documents: int) -> Iterator[list[Stage]]:
+        """The steps with sources 2, 4, … times as deep, as long as one of them has not returned everything."""
+        factor = 2
+        while factor <= self.limit and _could_find_more(steps, factor // 2, documents):
+            yield [step.deeper(factor) for step in steps]
+            factor *= 2
+
+
+def _relaxing(steps: list[Stage]) -> Iterator[list[Stage]]:
+    """The steps with filters ever looser, as long as one of them gives way."""
+    versions, number = list(steps), 1
+    while any(_relaxed(step, number) for step in steps):
+        versions = [_relaxed(step, number) or version for step, version in zip(steps, versions, strict=True)]
+        yield versions
+        number += 1
+
+
+def _with(pipeline: Stage, steps: list[Stage]) -> Stage:
+    following = iter(steps)
+    return pipeline.each(lambda _: next(following))
 
 
 def wanted(pipeline: Stage) -> int | None:
@@ -119,10 +130,6 @@ def wanted(pipeline: Stage) -> int | None:
         found = [count for count in map(wanted, pipeline.stages) if count is not None]
         return found[-1] if found else None
     return pipeline.k if isinstance(pipeline, Sampler | Random | Ensure) else None
-
-
-def _deeper(factor: int) -> Callable[[Stage], Stage]:
-    return lambda stage: stage.deeper(factor)
 
 
 def _relaxed(stage: Stage, number: int) -> Stage | None:
