@@ -41,8 +41,11 @@ class Query:
         return {d: float(max(scores[d] for scores in lists)) for d in every.tolist()}
 
     def top(self, scores, k):
-        """Known positives never take a place."""
-        return [d for _, d in sorted((-s, d) for d, s in scores.items() if d not in self.known)][:k]
+        """Neither known positives nor copies of an earlier text take a place."""
+        return [d for _, d in sorted((-s, d) for d, s in scores.items() if self.free(d))][:k]
+
+    def free(self, d):
+        return d not in self.known and self.data.same[d] == d
 
     def nearest(self, k):
         return self.top({d: self.dense(d) for d in self.all}, k)
@@ -97,7 +100,7 @@ def dot(a, b):
 def random(q, k=1):
     every = np.arange(len(q.data.corpus), dtype=np.uint64)
     order = np.argsort(noise.uniform(q.ctx.seed, "Random", q.data.queries.keys[[q.row]], every))
-    return [d for d in order.tolist() if d not in q.known][:k]
+    return [d for d in order.tolist() if q.free(d)][:k]
 
 
 def bm25(q):
@@ -132,7 +135,7 @@ def rance(q):
     fit = np.polyval(np.polyfit(range(192), smooth, 4), range(192)) - min(smooth)
     w = [fit[0]] * 4 + list(fit) + [fit[-1]] * 4
     ranking = [d for _, d in sorted((-q.dense(d), d) for d in q.all)]
-    place = {d: r for r, d in enumerate(ranking) if r < 200 and d not in q.known}
+    place = {d: r for r, d in enumerate(ranking) if r < 200 and q.free(d)}
     return q.draw("RankPrior", {d: math.log(w[r]) if w[r] > 0 else -math.inf for d, r in place.items()}, 20)
 
 
@@ -161,12 +164,12 @@ def cluster(q, of="document"):
     found = clusters_of(q.ctx, "student", of, None)
     if of == "document":
         own = {found.label[p] for p in q.known}
-        members = [d for d in q.all if found.label[d] in own and d not in q.known]
+        members = [d for d in q.all if found.label[d] in own and q.free(d)]
     else:
         rows = q.ctx.rows.tolist()
         own = found.label[rows.index(q.row)]
         near = [row for row, label in zip(rows, found.label, strict=True) if label == own]
-        members = sorted({d for row in near for d in Query(q.ctx, row).known if d not in q.known})
+        members = sorted({d for row in near for d in Query(q.ctx, row).known if q.free(d)})
     a, b = q.ctx.keys(np.full(len(members), q.row, np.int32), np.array(members, np.int32))
     luck = noise.uniform(q.ctx.seed, "Cluster", a, b).astype(np.float32).tolist()
     drawn = [d for _, d in sorted(zip([-v for v in luck], members, strict=True))][:50]

@@ -188,7 +188,9 @@ def slow_resa2(query, ctx, depth, pool, near, k):
     positives = ctx.data.positives(ctx.split)
     own = positives.doc[positives.query == query].tolist()
     score = (documents.astype(np.float64) @ q.astype(np.float64)).astype(np.float32)
-    ranked = [d for d in np.lexsort((np.arange(len(score)), -score)).tolist() if d not in own][:depth]
+    ranked = [
+        d for d in np.lexsort((np.arange(len(score)), -score)).tolist() if d not in own and ctx.data.same[d] == d
+    ][:depth]
     best = max(float(score[p]) for p in own)
 
     def draw(name, doc):

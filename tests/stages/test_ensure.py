@@ -53,7 +53,7 @@ class Slow:
     def ranking(self, query: int) -> list[int]:
         row = self.scores[int(np.searchsorted(self.ctx.rows, query))]
         order = sorted(range(len(row)), key=lambda d: (-row[d], d))
-        return [d for d in order if d not in self.positives(query)]
+        return [d for d in order if d not in self.positives(query) and self.ctx.data.same[d] == d]
 
     def chosen(self, query: int, depth: int, margin: float = MARGIN) -> list[int]:
         return [d for d in self.ranking(query)[:depth] if self.fits(query, d, margin)][:K]

@@ -8,7 +8,8 @@ import pytest
 import foils
 from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE
-from foils.stages import Promote, Uniform
+from foils.stages import BM25, Context, Dense, Promote, Random, Uniform
+from little import write_jsonl
 
 
 def run(text: str, ctx):
@@ -102,3 +103,19 @@ def test_logits_of_minus_infinity_are_never_drawn(context, monkeypatch):
     pairs = run("BM25(k=30) >> Uniform(k=25)", context())
     candidate = pairs.label == CANDIDATE
     assert ((pairs.dropped[candidate] == 0) == (pairs.doc[candidate] % 3 == 0)).all()
+
+
+def test_of_copies_a_source_offers_the_first(tmp_path, models, cache):
+    texts = ["salt binds ice", "SALT  binds ice", "salt binds Ice", "light moves wood", "iron reflects heat"]
+    folder = tmp_path / "copies"
+    (folder / "qrels").mkdir(parents=True)
+    write_jsonl(folder / "corpus.jsonl", [{"_id": f"d{i}", "text": text} for i, text in enumerate(texts)])
+    write_jsonl(folder / "queries.jsonl", [{"_id": "q", "text": "salt binds ice"}])
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq\td4\t1\n")
+    data = foils.load(folder)
+    for stage in (Dense("student", k=2), BM25(k=2), Random(k=2)):
+        rows = data.query_rows("train")
+        out = stage(data.positives("train").bare(), Context(data, "train", 0, rows, rows, models, cache))
+        found = sorted(out.doc[out.label == CANDIDATE].tolist())
+        # BM25 finds documents that share a word only; the two others fill their k with the next text.
+        assert found == ([0] if isinstance(stage, BM25) else [0, 3])

@@ -24,7 +24,8 @@ class Source(Writer):
     """Adds candidates. An author writes ``retrieve`` and, if it can score any pair, ``score``.
 
     The base class keeps known positives (label 1), gives every row that is already there a score too, and keeps exactly
-    the k best new candidates besides the positives, whatever the block.
+    the k best new candidates besides the positives, whatever the block. Of documents with the same normalised text only
+    the first one of the corpus becomes a candidate.
     """
 
     family = "source"
@@ -50,12 +51,14 @@ class Source(Writer):
         # Room for the known positives, so that k others remain. A query's own depth decides what counts as returned:
         # the block's may be larger, and must not show.
         known = np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
-        depth = np.minimum(min(self.k, len(ctx.data.corpus)) + known, len(ctx.data.corpus))
+        room = min(self.k, len(ctx.data.corpus)) + min(self.k, ctx.copies)
+        depth = np.minimum(room + known, len(ctx.data.corpus))
         doc, score = self._to_depth(depth, ctx)
         self.refuse_infinite(score[doc >= 0])
         name = self.column or type(self).__name__.lower()
         pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
-        pool = pool.take(_within(pool, pool.ranks[name], pairs, self.k))
+        copy = (ctx.data.same[pool.doc] != pool.doc) & (pool.ranks[name] > 0)
+        pool = pool.take(_within(pool, np.where(copy, -1, pool.ranks[name]), pairs, self.k))
         if self.column is None:
             return pool
         ctx.scorers[name] = self
@@ -98,10 +101,13 @@ def _found(
 
 
 def _within(pool: Pairs, rank: NDArray[np.int32], before: Pairs, k: int) -> NDArray[np.bool_]:
-    """Rows to keep: all that were there before, all positives, and the k best-ranked others of each query."""
-    new = (rank > 0) & (pool.label == CANDIDATE)
-    best = segments.topk_mask(np.where(new, -rank.astype(np.float64), -np.inf), pool.starts, k, pool.doc)
-    keep: NDArray[np.bool_] = ~new | best
+    """Rows to keep: all that were there before, all positives, and the k best-ranked others of each query.
+
+    Rank 0 was not returned; -1 was, but is another document's copy.
+    """
+    new = (rank != 0) & (pool.label == CANDIDATE)
+    value = np.where(new & (rank > 0), -rank.astype(np.float64), -np.inf)
+    keep: NDArray[np.bool_] = ~new | segments.topk_mask(value, pool.starts, k, pool.doc)
     if not keep.all():
         keep |= before.find(pool) >= 0
     return keep

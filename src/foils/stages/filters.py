@@ -154,7 +154,8 @@ class Distinct(Filter):
     """Drops candidates that repeat another candidate's text, or the query's own.
 
     Text is compared normalised (NFKC, case and white space folded). Of equal texts the smallest document row stays.
-    Copies of *positives* need no filter: they are positives from the start.
+    Copies of *positives* need no filter: they are positives from the start. Sources offer one document of each text, so
+    this is for saved and given candidates, and for queries that are documents, too.
     """
 
     online = False
