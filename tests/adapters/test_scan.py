@@ -26,6 +26,7 @@ def quick(request):
         patch.setattr(scan, "QUERIES", 8)
         patch.setattr(scan, "TILE", 32)
         patch.setattr(scan, "_FINISH", 16)
+        patch.setattr(scan, "_FEWEST", 4)
         patch.setattr(scan, "_ENCODE", 50)
 
         def searched(queries, docs, k, memory=1 << 20, room=2048):

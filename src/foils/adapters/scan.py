@@ -43,8 +43,9 @@ Ints = NDArray[np.int32]
 Score = Callable[[NDArray[np.int64], NDArray[np.int64]], Floats]
 Spread = Callable[[Callable[[slice], None], Iterable[slice]], None]
 
-QUERIES, TILE = 512, 1024  # of one product: its 2 MB of results stay in the cache
-_FINISH = 1024  # queries whose candidates are scored together, in the order of the documents
+QUERIES, TILE = 1024, 1024  # of one product: its 4 MB of results stay in the cache
+_FINISH = 2048  # queries whose candidates are scored together, in the order of the documents
+_FEWEST = 128  # queries that a thread is woken for
 _LOOKS = (1, 2, 4, 8, 16, 64)  # tiles after which the floor is estimated
 _ENCODE = 4096  # vectors coded by one task
 _SAMPLE = 4096  # documents that the centre is the mean of
@@ -115,7 +116,7 @@ class Scanner:
             for part in _ranges(len(queries), group):
                 state = self._scan(queries[part], k, room, spread)
                 finish = _Finish(state, k, part.start, score, rows, scores, len(self.docs))
-                spread(finish, _ranges(len(state.count), _FINISH))
+                spread(finish, _shares(len(state.count), _FINISH))
                 left_open[part] = state.count < 0
         return left_open
 
@@ -127,7 +128,7 @@ class Scanner:
         facts = self._query_facts(queries, coded)
         for first in range(0, len(self.docs), self._slab):
             blocks = _Blocks(self.form, coded.codes, facts, self._docs(first, spread), first, k, state)
-            spread(blocks, _ranges(len(queries), QUERIES))
+            spread(blocks, _shares(len(queries), QUERIES))
         return state
 
     def _docs(self, first: int, spread: Spread) -> Codes:
@@ -239,6 +240,14 @@ class _Finish:
 
 def _ranges(total: int, step: int) -> Iterator[slice]:
     return (slice(start, min(start + step, total)) for start in range(0, total, step))
+
+
+def _shares(queries: int, most: int) -> Iterator[slice]:
+    """Equal blocks of at most so many queries, and of fewer if some threads would have none."""
+    import torch
+
+    tasks = max(-(-queries // most), min(torch.get_num_threads(), -(-queries // _FEWEST)))
+    return _ranges(queries, -(-queries // tasks))
 
 
 _own = local()
