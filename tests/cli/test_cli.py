@@ -14,7 +14,7 @@ from foils.cli import main
 from foils.core.spec import registry
 from foils.mine import Miner
 from foils.recipe import load_recipe, shipped
-from foils.terminal import _histogram
+from foils.terminal.negatives import _histogram
 from little import make_beir
 
 

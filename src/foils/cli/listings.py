@@ -1,0 +1,49 @@
+"""Commands that list what there is: recipes, stages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from foils.cli.options import Json
+from foils.cli.output import tell, write
+
+
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one whole.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the recipes, or print one."""
+    import yaml
+
+    from foils.recipe import shipped, source
+    from foils.terminal import recipes as listing
+
+    if name is not None:
+        text = source(name)
+        if as_json:
+            tell(True, {"name": name, **yaml.safe_load(text)}, None)
+        else:
+            write(text)
+        return
+    listed = [{"name": n, "mine": None, **yaml.safe_load(source(n))} for n in shipped()]
+    tell(as_json, listed, None if as_json else listing(listed))
+
+
+def stages(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the stages that pipelines are made of, or explain one."""
+    from foils.catalogue import describe, stage_named
+    from foils.core.spec import registry
+    from foils.terminal import stage_page
+    from foils.terminal import stages as listing
+
+    known = registry("stage")
+    if name is not None:
+        page = describe(stage_named(name))
+        tell(as_json, page, None if as_json else stage_page(page))
+        return
+    tell(as_json, [describe(cls) for cls in known.values()], None if as_json else listing(known))

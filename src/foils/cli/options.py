@@ -1,0 +1,53 @@
+"""Options that several commands share, and the collections they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from foils.adapters import precision
+
+if TYPE_CHECKING:
+    from foils.core.collection import Collection
+    from foils.store import Negatives
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="BEIR folder, file of pairs, hf:NAME, or a converted folder.")
+]
+DataOption = Annotated[str | None, typer.Option("--data", help="The collection; found in the cache if left out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Seed = Annotated[int, typer.Option(help="Of every draw: same inputs and seed, same bytes.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
+Encoders = Annotated[
+    list[str] | None, typer.Option("--encoder", metavar="NAME=MODEL", help="Model that the pipeline calls NAME.")
+]
+QueryPrompt = Annotated[str | None, typer.Option(help="Put before queries; the model's own by default.")]
+DocumentPrompt = Annotated[str | None, typer.Option(help="Put before documents; the model's own by default.")]
+Precision = Annotated[precision.Precision, typer.Option(help="Of models that mine; auto is bfloat16 where it is fast.")]
+
+
+def loaded(source: str) -> Collection:
+    """The collection that DATA names."""
+    from foils import load
+
+    return load(source)
+
+
+def checked(split: str, data: Collection) -> str:
+    """The split, if the collection has it; its typed error names those there are."""
+    data.qrels(split)
+    return split
+
+
+def opened(path: Path, data: str | None) -> tuple[Negatives, Collection]:
+    """Negatives and their collection: the named one, or else the one they were mined from, found in the cache."""
+    from foils.core.collection import find
+    from foils.store import Negatives
+
+    negatives = Negatives.open(path)
+    if data is not None:
+        return negatives, loaded(data)
+    wanted = negatives.manifest["collection"]
+    return negatives, find(wanted["fingerprint"], wanted["name"])

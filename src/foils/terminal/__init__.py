@@ -1,0 +1,21 @@
+"""What a person sees in a terminal: progress and tables that read well in 80 columns. Programs read ``--json``."""
+
+from foils.terminal.collections import inspected
+from foils.terminal.layout import console, facts
+from foils.terminal.listings import recipes, stage_page, stages
+from foils.terminal.negatives import examples, mined
+from foils.terminal.progress import progress
+from foils.terminal.runs import trained
+
+__all__ = [
+    "console",
+    "examples",
+    "facts",
+    "inspected",
+    "mined",
+    "progress",
+    "recipes",
+    "stage_page",
+    "stages",
+    "trained",
+]
