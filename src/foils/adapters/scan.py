@@ -129,6 +129,7 @@ class Scanner:
         for first in range(0, len(self.docs), self._slab):
             blocks = _Blocks(self.form, coded.codes, facts, self._docs(first, spread), first, k, state)
             spread(blocks, _shares(len(queries), QUERIES))
+            del blocks  # before the next slab is made
         return state
 
     def _docs(self, first: int, spread: Spread) -> Codes:
