@@ -58,8 +58,25 @@ class Ensure(Stage):
             raise PipelineError(f"{self!r}: {whole!r} has chosen for all queries at once; put {self!r} before it.")
         if self.short == "deepen" and all(step.deeper(2) == step for step in steps):
             raise PipelineError(f"{self!r}: no source before it could search deeper. Add one, or use 'random'.")
+        if self.short == "random":
+            self._check_scores(steps)
         if self.short == "relax" and not any(_relaxed(step, 1) for step in steps):
             raise PipelineError(f"{self!r}: no filter before it has a margin to relax. Add PositiveAware(), for one.")
+
+    def _check_scores(self, steps: list[Stage]) -> None:
+        """Random documents need the scores that filters read; saved ones cover the saved candidates only."""
+        written: set[str | None] = set()
+        for step in steps:
+            if isinstance(step, Writer):
+                written.add(step.column)
+            elif isinstance(step, Filter) and not step.by_rank:
+                lacking = [by for by in step.reads() if not (written if by == "score" else by in written)]
+                if lacking:
+                    name = "student" if lacking[0] == "score" else lacking[0]
+                    raise PipelineError(
+                        f"{self!r}: {step!r} could not check random documents: no stage before it scores them. Put "
+                        f"BiEncoder({name!r}) before it and pass --encoder {name}=MODEL, or leave {self!r} out."
+                    )
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Candidates must be there."""
