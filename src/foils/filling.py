@@ -16,8 +16,9 @@ from foils.core.pairs import Pairs, joined
 from foils.parts import Step, part_table
 from foils.stages.capped import WholeSampler
 from foils.stages.context import Context
-from foils.stages.families import Filter
-from foils.stages.stage import Stage, Then, Writer
+from foils.stages.readers import Filter
+from foils.stages.stage import Stage, Then
+from foils.stages.writers import Writer
 from foils.staging import Staging
 
 Rows = NDArray[np.int32]

@@ -11,8 +11,8 @@ import torch
 from foils import Pairs
 from foils.core.errors import PipelineError
 from foils.core.spec import registry
-from foils.stages.families import Filter
 from foils.stages.filters import Between, PositiveAware, Ranks
+from foils.stages.readers import Filter
 from foils.stages.windows import Angle, SemiHard
 from foils.train.batch import Batch, batch_of, lay_out, tensors
 from foils.train.batches import Plan, Shuffled, count, cut

@@ -6,7 +6,6 @@ from foils.stages.clusters import Cluster, ClusterQuery
 from foils.stages.context import Context
 from foils.stages.curriculum import Grades, Groups
 from foils.stages.diverse import MMR
-from foils.stages.families import Filter, Labeler, ListScorer, Sampler, Scorer, Source
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
@@ -14,6 +13,7 @@ from foils.stages.mix import Mix
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
 from foils.stages.per_group import PerCluster, PerParent
 from foils.stages.rank_prior import RankPrior
+from foils.stages.readers import Filter, Labeler, ListScorer, Sampler
 from foils.stages.samplers import SimANS, Softmax, Top, Uniform
 from foils.stages.scorers import BiEncoder, CrossEncoder
 from foils.stages.shortfall import Ensure
@@ -24,6 +24,7 @@ from foils.stages.trajectory import Trajectory
 from foils.stages.triangle import PositiveSimilarity, TriSampler
 from foils.stages.weights import Debiased, Doubted
 from foils.stages.windows import Angle, Positions, Quantile, SemiHard, Sieve
+from foils.stages.writers import Scorer, Source
 
 __all__ = [
     "BM25",

@@ -12,7 +12,7 @@ from foils.core.segments import Reduction
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.cosines import cosines
-from foils.stages.families import Sampler
+from foils.stages.readers import Sampler
 
 
 @declare

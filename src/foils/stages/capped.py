@@ -13,7 +13,7 @@ from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, View
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Sampler
+from foils.stages.readers import Sampler
 
 Places = NDArray[np.int64]
 

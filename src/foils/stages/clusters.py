@@ -19,9 +19,8 @@ from foils.core.errors import DataError
 from foils.core.groups import Groups, Lists
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Source
 from foils.stages.lists import Found, drawn, positives_of
-from foils.stages.stage import check_model_name
+from foils.stages.writers import Source, check_model_name
 
 
 @dataclass(frozen=True, eq=False)

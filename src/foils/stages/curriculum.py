@@ -9,7 +9,7 @@ from foils.core import noise, segments
 from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import ListScorer, Sampler
+from foils.stages.readers import ListScorer, Sampler
 
 
 @declare

@@ -10,8 +10,8 @@ from foils.core import segments
 from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Sampler
-from foils.stages.stage import check_model_name
+from foils.stages.readers import Sampler
+from foils.stages.writers import check_model_name
 
 
 @declare

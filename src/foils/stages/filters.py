@@ -15,7 +15,7 @@ from foils.core.spec import declare, require
 from foils.core.text import normalised
 from foils.core.thresholds import MarginKind, Ties, below, ceiling
 from foils.stages.context import Context
-from foils.stages.families import Filter
+from foils.stages.readers import Filter
 
 _REMEMBERED = 50_000  # documents whose tokens are kept between blocks
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
 from foils.core.spec import declare
-from foils.stages.families import Labeler
+from foils.stages.readers import Labeler
 
 
 @declare

@@ -69,7 +69,7 @@ def merged(
         depth: documents per query.
 
     Returns:
-        As `foils.stages.families.Source.retrieve`.
+        As `foils.stages.writers.Source.retrieve`.
     """
     order = np.lexsort((-value, doc, owner))
     first = np.ones(len(order), bool)

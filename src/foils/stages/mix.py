@@ -10,7 +10,7 @@ from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Sampler
+from foils.stages.readers import Sampler
 
 
 @declare

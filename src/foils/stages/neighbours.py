@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from foils.adapters.exact import ExactIndex, pair_scores
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Source
 from foils.stages.lists import (
     CELLS,
     Found,
@@ -24,7 +23,8 @@ from foils.stages.lists import (
     slices,
 )
 from foils.stages.sources import BM25
-from foils.stages.stage import Stage, check_model_name
+from foils.stages.stage import Stage
+from foils.stages.writers import Source, check_model_name
 
 
 @declare

@@ -10,9 +10,10 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.clusters import clusters_of
 from foils.stages.context import Context
-from foils.stages.families import Filter
 from foils.stages.parents import parents
-from foils.stages.stage import Columns, check_model_name
+from foils.stages.readers import Filter
+from foils.stages.stage import Columns
+from foils.stages.writers import check_model_name
 
 
 def best_of_each(view: Pairs, group: NDArray[np.integer], by: str, n: int) -> NDArray[np.bool_]:

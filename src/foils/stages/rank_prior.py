@@ -13,8 +13,9 @@ from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Sampler, Source
+from foils.stages.readers import Sampler
 from foils.stages.stage import Columns
+from foils.stages.writers import Source
 
 log = logging.getLogger(__name__)
 

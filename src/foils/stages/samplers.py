@@ -7,7 +7,7 @@ from typing import Any, Literal
 from foils.core.pairs import View
 from foils.core.segments import Reduction
 from foils.core.spec import declare, require
-from foils.stages.families import Sampler
+from foils.stages.readers import Sampler
 
 
 @declare

@@ -7,8 +7,7 @@ from numpy.typing import NDArray
 
 from foils.core.spec import declare
 from foils.stages.context import Context
-from foils.stages.families import Scorer
-from foils.stages.stage import check_model_name
+from foils.stages.writers import Scorer, check_model_name
 
 
 @declare

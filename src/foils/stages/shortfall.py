@@ -14,9 +14,10 @@ from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, union
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Filter, ListScorer, Sampler
+from foils.stages.readers import Filter, ListScorer, Sampler
 from foils.stages.sources import Random
-from foils.stages.stage import Before, Columns, Pool, Stage, Then, Writer, complete
+from foils.stages.stage import Before, Columns, Pool, Stage, Then, complete
+from foils.stages.writers import Writer
 
 Rows = NDArray[np.int32]
 TAGS = {"deepen": "deepened", "relax": "relaxed", "random": "random"}

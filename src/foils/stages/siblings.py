@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from foils.core import segments
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Source
 from foils.stages.lists import Found, counts_of, drawn, is_positive, joined, merged, positives_of, slices
 from foils.stages.parents import Parents, parents
+from foils.stages.writers import Source
 
 
 @declare

@@ -16,9 +16,9 @@ from foils.core.errors import DataError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, union
 from foils.core.spec import declare, parse, require
 from foils.stages.context import Context
-from foils.stages.families import Source
 from foils.stages.indexes import checked, prepared, record
-from foils.stages.stage import Columns, Stage, Writer, check_model_name
+from foils.stages.stage import Columns, Stage
+from foils.stages.writers import Source, Writer, check_model_name
 from foils.store import MANIFEST, Negatives, Saved, fingerprint_of
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foils.core.errors import ModelError, PipelineError
+from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, union
-from foils.core.spec import Declared, Kind, require, scheduled
+from foils.core.spec import Declared, Kind, scheduled
 from foils.stages.context import Context
 
 Family = Literal["source", "scorer", "labeler", "filter", "sampler", "shortfall", "then", "pool"]
@@ -22,7 +20,7 @@ Family = Literal["source", "scorer", "labeler", "filter", "sampler", "shortfall"
 class Columns:
     """What is known before a pipeline runs: score columns, the latest one, and whether there are candidates.
 
-    ``origins`` says what made the numbers of a column; see `Writer.origin`.
+    ``origins`` says what made the numbers of a column; see `foils.stages.writers.Writer.origin`.
     """
 
     names: tuple[str, ...] = ()
@@ -261,46 +259,10 @@ class Pool(Stage):
         return Columns(names, latest[0] if len(latest) == 1 else None, latest, True, origins)
 
 
-class Writer(Stage):
-    """What sources and scorers share: they write a column. An author writes ``score``."""
-
-    @property
-    def column(self) -> str | None:
-        """The score column it writes, or None if there is no score."""
-        return None
-
-    def origin(self, model: Callable[[str], object]) -> str:
-        """What makes the numbers of its column: stages of one origin may share a column, others may not.
-
-        Args:
-            model: tells the weights of a model by its name in the pipeline.
-        """
-        return json.dumps([self.column, *map(model, self.encoders())], sort_keys=True)
-
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Score of each (query, doc), float32 (n,), finite; higher is closer."""
-        raise NotImplementedError
-
-    def scored(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """As ``score``; a model that returns NaN or infinity is refused with `ModelError`."""
-        values = self.score(query, doc, ctx)
-        self.refuse_infinite(values)
-        return values
-
-    def refuse_infinite(self, values: NDArray[np.float32]) -> None:
-        """Raise `ModelError` unless all scores are finite."""
-        bad = int((~np.isfinite(values)).sum())
-        if bad:
-            raise ModelError(f"{self!r}: {bad:,} of {values.size:,} scores are NaN or infinite. Check the model.")
-
-
-def check_model_name(stage: Declared, field: str = "encoder") -> None:
-    """Refuse names of models that mean something else where their columns are read."""
-    named = getattr(stage, field)
-    for name in (named,) if isinstance(named, str) else named:
-        taken = name in ("", "score", "bm25", "random", "deepened", "relaxed", "qrels") or "+" in name
-        bound = "another name: not empty, score, bm25, random, deepened, relaxed or qrels, and without '+'"
-        require(not taken, stage, field, bound)
+def need_candidates(stage: Stage, columns: Columns) -> None:
+    """Refuse to stand where there are no candidates."""
+    if not columns.candidates:
+        raise PipelineError(f"{stage!r}: there are no candidates yet. Begin with a source, such as BM25(k=100) >> …")
 
 
 def _left_out(pairs: Pairs, step: int) -> Pairs:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.families import Source
 from foils.stages.lists import CELLS, Found, joined, padded, positives_of
-from foils.stages.stage import Stage, check_model_name
+from foils.stages.stage import Stage
+from foils.stages.writers import Source, check_model_name
 
 
 @declare

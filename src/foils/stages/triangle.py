@@ -16,10 +16,11 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.cosines import cosines
-from foils.stages.families import Sampler, Scorer
 from foils.stages.lists import positives_of
 from foils.stages.neighbours import PositiveNeighbours
-from foils.stages.stage import Columns, check_model_name
+from foils.stages.readers import Sampler
+from foils.stages.stage import Columns
+from foils.stages.writers import Scorer, check_model_name
 
 
 @declare

@@ -11,7 +11,7 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.segments import Reduction
 from foils.core.spec import declare, require
 from foils.stages.cosines import cosines
-from foils.stages.families import ListScorer
+from foils.stages.readers import ListScorer
 
 
 @declare

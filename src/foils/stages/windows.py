@@ -16,7 +16,7 @@ from foils.core.segments import Reduction
 from foils.core.spec import declare, require
 from foils.core.thresholds import angle
 from foils.stages.context import Context
-from foils.stages.families import Filter
+from foils.stages.readers import Filter
 
 _ROUNDING = 1e-3  # how far beyond 1 the inner product of two unit vectors may be, half precision included
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 from foils.core.errors import PipelineError
 from foils.core.pairs import POSITIVE
 from foils.core.spec import Declared, Kind, declare
-from foils.stages.families import Filter
+from foils.stages.readers import Filter
 from foils.stages.stage import Stage
 from foils.train.batch import STUDENT, Batch
 

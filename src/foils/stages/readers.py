@@ -1,12 +1,11 @@
-"""The five families of stages, told apart by what they may do.
+"""Stages that read score columns: a *labeler* may only change labels, a *filter* only drop candidates, a *sampler* only
+keep k of them; a scorer of lists reads and writes.
 
-A *source* may only add rows, a *scorer* only a column, a *labeler* only change labels, a *filter* only drop candidates,
-a *sampler* only keep k of them. The base classes guarantee this; a strategy is one method of mathematics.
+The base classes guarantee this; a strategy is one method of mathematics. See `foils.stages.writers` for the others.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -15,134 +14,9 @@ from numpy.typing import NDArray
 
 from foils.core import noise, segments
 from foils.core.errors import PipelineError, SpecError
-from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs, View, union
+from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE, Pairs, View
 from foils.stages.context import Context
-from foils.stages.stage import Columns, Stage, Writer, complete
-
-
-class Source(Writer):
-    """Adds candidates. An author writes ``retrieve`` and, if it can score any pair, ``score``.
-
-    The base class keeps known positives (label 1), gives every row that is already there a score too, and keeps exactly
-    the k best new candidates besides the positives, whatever the block. Of documents with the same normalised text only
-    the first one of the corpus becomes a candidate.
-    """
-
-    family = "source"
-    k: int
-
-    def retrieve(
-        self, query: NDArray[np.int32], depth: int, ctx: Context
-    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The best ``depth`` documents of each query, best first.
-
-        Returns:
-            int32 documents (len(query), ≤ depth), padded with -1, and float32 scores of the same shape. The first
-            columns must not depend on ``depth``.
-        """
-        raise NotImplementedError
-
-    def deeper(self, factor: int) -> Stage:
-        """``factor`` times its k."""
-        return dataclasses.replace(self, k=self.k * factor)  # type: ignore[type-var]
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Retrieve, merge with what is there, score the rows that were not retrieved."""
-        # Room for the known positives, so that k others remain. A query's own depth decides what counts as returned:
-        # the block's may be larger, and must not show.
-        known = np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
-        room = min(self.k, len(ctx.data.corpus)) + min(self.k, ctx.copies)
-        depth = np.minimum(room + known, len(ctx.data.corpus))
-        doc, score = self._to_depth(depth, ctx)
-        self.refuse_infinite(score[doc >= 0])
-        name = self.column or type(self).__name__.lower()
-        pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
-        copy = (ctx.data.same[pool.doc] != pool.doc) & (pool.ranks[name] > 0)
-        pool = pool.take(_within(pool, np.where(copy, -1, pool.ranks[name]), pairs, self.k))
-        if self.column is None:
-            return pool
-        ctx.scorers[name] = self
-        return complete(replace(pool, latest=name), ctx)
-
-    def _to_depth(self, depth: NDArray[np.int64], ctx: Context) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """Retrieve for the block, each query to its own depth."""
-        # One query with a thousand positives must not make a thousand queries search as deep.
-        level = np.log2(depth / max(1, depth.min())).astype(np.int64)
-        doc = np.full((len(depth), depth.max()), -1, np.int32)
-        score = np.full(doc.shape, -np.inf, np.float32)
-        for rows in (np.flatnonzero(level == each) for each in np.unique(level)):
-            found, values = self.retrieve(ctx.block[rows], int(depth[rows].max()), ctx)
-            doc[rows, : found.shape[1]], score[rows, : found.shape[1]] = found, values
-        return np.where(np.arange(doc.shape[1]) < depth[:, None], doc, np.int32(-1)), score
-
-    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
-        """A source can stand anywhere; a column of its name must hold scores of the same kind."""
-        name = self.column
-        if name is None:
-            return replace(columns, candidates=True)
-        origins = columns.shared({name: self.origin(ctx.identity)}, self)
-        return Columns((*(n for n in columns.names if n != name), name), name, (), True, origins)
-
-
-def _known(pairs: Pairs) -> NDArray[np.int32]:
-    """The query of each row that is no candidate."""
-    query: NDArray[np.int32] = pairs.query[pairs.label != CANDIDATE]
-    return query
-
-
-def _found(
-    block: NDArray[np.int32], doc: NDArray[np.int32], score: NDArray[np.float32], name: str, *, scored: bool
-) -> Pairs:
-    width = doc.shape[1]
-    valid = doc >= 0
-    query = np.repeat(block, width).reshape(doc.shape)[valid]
-    rank = np.broadcast_to(np.arange(1, width + 1, dtype=np.int32), doc.shape)[valid]
-    return Pairs.build(query, doc[valid], scores={name: score[valid]} if scored else None, ranks={name: rank})
-
-
-def _within(pool: Pairs, rank: NDArray[np.int32], before: Pairs, k: int) -> NDArray[np.bool_]:
-    """Rows to keep: all that were there before, all positives, and the k best-ranked others of each query.
-
-    Rank 0 was not returned; -1 was, but is another document's copy.
-    """
-    new = (rank != 0) & (pool.label == CANDIDATE)
-    value = np.where(new & (rank > 0), -rank.astype(np.float64), -np.inf)
-    keep: NDArray[np.bool_] = ~new | segments.topk_mask(value, pool.starts, k, pool.doc)
-    if not keep.all():
-        keep |= before.find(pool) >= 0
-    return keep
-
-
-class Scorer(Writer):
-    """Adds a score column. An author writes ``score``; rows that are no longer alive are not scored."""
-
-    family = "scorer"
-
-    @property
-    def column(self) -> str:
-        """The score column it writes."""
-        raise NotImplementedError
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Score positives and living candidates with the same model."""
-        values = np.full(len(pairs), np.nan, np.float32)
-        alive = np.flatnonzero(pairs.alive)
-        values[alive] = self.scored(pairs.query[alive], pairs.doc[alive], ctx)
-        ctx.scorers[self.column] = self
-        # The new column is a score, not a retrieval: a raw rank of the same name would belong to another model's list.
-        return pairs.with_scores(self.column, values)
-
-    def check_columns(self, columns: Columns, ctx: Context) -> Columns:
-        """Candidates must be there; the new column becomes ``score``."""
-        _need_candidates(self, columns)
-        names = (*(n for n in columns.names if n != self.column), self.column)
-        origins = {**columns.origins, self.column: self.origin(ctx.identity)}
-        return Columns(names, self.column, (), True, origins)
-
-
-def _need_candidates(stage: Stage, columns: Columns) -> None:
-    if not columns.candidates:
-        raise PipelineError(f"{stage!r}: there are no candidates yet. Begin with a source, such as BM25(k=100) >> …")
+from foils.stages.stage import Columns, Stage, need_candidates
 
 
 class Reader(Stage):
@@ -155,7 +29,7 @@ class Reader(Stage):
 
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """Every column it reads must exist, and ``score`` must mean one of them."""
-        _need_candidates(self, columns)
+        need_candidates(self, columns)
         for by in self.reads():
             if by == "score" and columns.latest is None:
                 raise PipelineError(self._no_score(columns))
