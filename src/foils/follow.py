@@ -15,8 +15,8 @@ from foils.core.errors import SpecError
 from foils.core.spec import parse, registry
 from foils.mine import Miner
 from foils.recipe import Recipe, load_recipe, shipped, source
+from foils.stages.load import Load
 from foils.stages.scorers import CrossEncoder
-from foils.stages.sources import Load
 from foils.stages.stage import Stage
 from foils.store import Negatives
 

@@ -9,6 +9,7 @@ from foils.stages.diverse import MMR
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
+from foils.stages.load import Load
 from foils.stages.mix import Mix
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
 from foils.stages.per_group import PerCluster, PerParent
@@ -18,7 +19,7 @@ from foils.stages.samplers import SimANS, Softmax, Top, Uniform
 from foils.stages.scorers import BiEncoder, CrossEncoder
 from foils.stages.shortfall import Ensure
 from foils.stages.siblings import Siblings
-from foils.stages.sources import BM25, Dense, Load, Random
+from foils.stages.sources import BM25, Dense, Random
 from foils.stages.stage import Pool, Stage, Then
 from foils.stages.trajectory import Trajectory
 from foils.stages.triangle import PositiveSimilarity, TriSampler

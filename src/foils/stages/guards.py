@@ -13,9 +13,9 @@ from foils.core.minhash import NearTexts
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
+from foils.stages.load import saved_scores
 from foils.stages.parents import Parents, parents
 from foils.stages.readers import Filter
-from foils.stages.sources import saved_scores
 from foils.stages.stage import Columns
 from foils.store import Saved
 
