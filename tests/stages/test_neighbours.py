@@ -25,7 +25,6 @@ from foils.stages import (
     Siblings,
     Top,
     Trajectory,
-    lists,
 )
 from foils.stages.clusters import clusters_of
 from foils.store import Negatives
@@ -56,9 +55,8 @@ def facts(pairs):
 @each
 def test_small_working_sets_change_nothing(stage, context, monkeypatch):
     whole = facts(run(stage, context()))
-    for module in ("lists", "neighbours", "trajectory"):
-        monkeypatch.setattr(f"foils.stages.{module}.CELLS", 1, raising=False)
-    monkeypatch.setattr(lists.slices, "__defaults__", (1,))
+    for module in ("lists", "neighbours", "siblings", "trajectory"):
+        monkeypatch.setattr(f"foils.stages.{module}.CELLS", 1)
     assert facts(run(stage, context())) == whole
 
 

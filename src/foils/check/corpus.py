@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from foils.check.hits import NO_DATA, Found, Hits, Skipped, rows
-from foils.check.subject import Subject, paired
+from foils.check.subject import Subject
+from foils.core.packing import pack
 
 _FEWEST = 100  # queries below which a share says little
 _TIMES = 4  # where few documents serve many queries, each must serve some: so many times the mean is overused
@@ -36,7 +37,7 @@ def overused_document(subject: Subject) -> Found:
     queries = len(np.unique(subject.query))
     if queries < _FEWEST:
         return Skipped(f"fewer than {_FEWEST} queries")
-    _, once = np.unique(paired(subject.query[at], subject.same[at]), return_index=True)
+    _, once = np.unique(pack(subject.query[at], subject.same[at]), return_index=True)
     distinct, first, uses = np.unique(subject.same[at[once]], return_index=True, return_counts=True)
     bound = max(subject.limits.max_share * queries, _TIMES * len(once) / max(1, len(distinct)))
     often = np.flatnonzero(uses > bound)

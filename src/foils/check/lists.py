@@ -6,7 +6,8 @@ import numpy as np
 
 from foils.check.hits import Found, Hits, Skipped, negatives, rows
 from foils.check.positives import UNTOLD
-from foils.check.subject import Ints, Subject, paired
+from foils.check.subject import Ints, Subject
+from foils.core.packing import pack
 from foils.core.pairs import POSITIVE
 
 _EDGE = 64  # characters of white space by which a text and its normalised form may differ
@@ -18,7 +19,7 @@ def duplicate_negative(subject: Subject) -> Found:
     FlagEmbedding's fillers may repeat what is there.
     """
     at = subject.negative
-    key = paired(subject.group[at], subject.same[at])
+    key = pack(subject.group[at], subject.same[at])
     again = np.ones(len(at), bool)
     again[np.unique(key, return_index=True)[1]] = False
     return negatives(subject, at[again])

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foils.check.hits import Found, Skipped, cut, negatives, quoted
-from foils.check.subject import Ints, Subject, paired
+from foils.check.subject import Ints, Subject
+from foils.core import segments
 from foils.core.minhash import NearTexts
+from foils.core.packing import pack, unpack
 from foils.core.pairs import POSITIVE
 
 _SHINGLE = 5  # words
@@ -34,9 +37,9 @@ def sibling_positive(subject: Subject) -> Found:
     if not _has_positives(subject):
         return UNTOLD
     query, doc = subject.positives
-    relevant = np.unique(paired(query, subject.documents.same[doc]))
+    relevant = np.unique(pack(query, subject.documents.same[doc]))
     at = subject.negative
-    hit = at[np.isin(paired(subject.query[at], subject.same[at]), relevant)]
+    hit = at[np.isin(pack(subject.query[at], subject.same[at]), relevant)]
     return negatives(subject, np.setdiff1d(hit, _own(subject)))
 
 
@@ -70,34 +73,30 @@ def _has_positives(subject: Subject) -> bool:
 def _own(subject: Subject) -> Ints:
     """Negatives that are the same as a positive of their own list."""
     mine, at = np.flatnonzero(subject.label == POSITIVE), subject.negative
-    listed = np.unique(paired(subject.group[mine], subject.same[mine]))
-    return at[np.isin(paired(subject.group[at], subject.same[at]), listed)]
+    listed = np.unique(pack(subject.group[mine], subject.same[mine]))
+    return at[np.isin(pack(subject.group[at], subject.same[at]), listed)]
 
 
-def _pairs(subject: Subject) -> Iterator[tuple[Ints, Ints]]:
+def _pairs(subject: Subject) -> Iterator[tuple[Ints, NDArray[np.int32]]]:
     """Each negative's place with each positive of its query, about a million at a time; at least once, if empty."""
-    positives = np.unique(paired(*subject.positives))
-    query, doc, at = positives >> 32, positives & 0xFFFFFFFF, subject.negative
-    asked = subject.query[at]
-    lo, hi = np.searchsorted(query, asked, "left"), np.searchsorted(query, asked, "right")
-    total, start = np.cumsum(hi - lo), 0
-    while start == 0 or start < len(at):
-        done = total[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(total, done + _PAIRS, "right")))
-        counts = (hi - lo)[start:stop]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield np.repeat(at[start:stop], counts), doc[np.repeat(lo[start:stop], counts) + within]
-        start = stop
+    query, doc = unpack(np.unique(pack(*subject.positives)))
+    at = subject.negative
+    lo, hi = (np.searchsorted(query, subject.query[at], side) for side in ("left", "right"))
+    for part in segments.slices(hi - lo, _PAIRS) if len(at) else [slice(0)]:
+        which, place = segments.expand(lo[part], (hi - lo)[part])
+        yield at[part][which], doc[place]
 
 
-def _near(subject: Subject, place: Ints, positive: Ints, near: NearTexts) -> tuple[Ints, Ints]:
+def _near(
+    subject: Subject, place: Ints, positive: NDArray[np.int32], near: NearTexts
+) -> tuple[Ints, NDArray[np.int32]]:
     """Those of the pairs whose texts nearly repeat one another, but are not the same."""
     side, bound = subject.documents, subject.limits.near
     negative = subject.doc[place]
     long, short = (f(side.lengths[negative], side.lengths[positive]) for f in (np.maximum, np.minimum))
     alike = (short > 0) & (long <= max(_LENGTHS, 1 / bound) * short)
     likely = np.flatnonzero(alike & (side.same[negative] != side.same[positive]))
-    pairs, back = np.unique(paired(negative[likely], positive[likely]), return_inverse=True)
-    similar = near.similar(pairs >> 32, pairs & 0xFFFFFFFF, bound)
+    pairs, back = np.unique(pack(negative[likely], positive[likely]), return_inverse=True)
+    similar = near.similar(*unpack(pairs), bound)
     found = likely[similar[back.reshape(-1)]]
     return place[found], positive[found]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.foreign import Listing, resolve
+from foils.core.packing import pack
 from foils.core.pairs import POSITIVE, Pairs
 from foils.core.text import keys_of, normalised
 from foils.core.texts import Texts
@@ -184,7 +185,7 @@ class Subject:
         if len(self.row) and np.bincount(self.row).max() > 1:  # triplets; else a row is one document
             mine = np.flatnonzero(self.label == POSITIVE)[::-1]
             positive[self.row[mine]] = self.doc[mine]
-        lists = paired(self.queries.same[self.asked], positive + 1)
+        lists = pack(self.queries.same[self.asked], positive + 1)
         number: Ints = np.unique(lists, return_inverse=True)[1].reshape(-1)
         return number[self.row]
 
@@ -204,11 +205,6 @@ class Subject:
             "negatives": len(self.negative),
             "documents": len(np.unique(self.same)),
         }
-
-
-def paired(a: Ints, b: Ints) -> Ints:
-    """One number for each (a, b), both below 2**31."""
-    return (a << 32) | b
 
 
 def of_listing(listing: Listing, data: Collection | None, split: str, limits: Limits) -> Subject:
@@ -270,6 +266,6 @@ def _with_known(documents: Side, queries: Side, data: Collection | None, split: 
 def _judged(subject: Subject) -> Subject:
     """Where the file has scores only, the documents that are known to be relevant are its positives, too."""
     query, doc = subject.positives
-    wanted = np.unique(paired(query, subject.documents.same[doc]))
-    label = np.isin(paired(subject.query, subject.same), wanted).astype(np.int8)
+    wanted = np.unique(pack(query, subject.documents.same[doc]))
+    label = np.isin(pack(subject.query, subject.same), wanted).astype(np.int8)
     return replace(subject, label=label)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foils.core.collection import FORMAT, HEADER, Collection, family, strongest
 from foils.core.errors import DataError
+from foils.core.packing import pack
 from foils.core.text import FirstSeen
 from foils.core.texts import mapped
 from foils.core.texts_writer import DocumentWriter, QueryWriter
@@ -118,8 +119,7 @@ class CollectionWriter:
         same: NDArray[np.int32] = mapped(self.folder / "corpus.arrow").column("same").to_numpy()
 
         def key(query: NDArray[np.int32], doc: NDArray[np.int32]) -> NDArray[np.int64]:
-            both: NDArray[np.int64] = (query.astype(np.int64) << 32) | same[doc]
-            return both
+            return pack(query, same[doc])
 
         positive = np.unique(np.concatenate([key(q[g > 0], d[g > 0]) for q, d, g in judged.values()]))
         result = {}

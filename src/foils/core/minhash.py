@@ -15,6 +15,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.core.packing import pack, unpack
 from foils.core.text import normalised
 
 PERMUTATIONS = 128
@@ -188,12 +189,12 @@ class NearTexts:
         return shingle_sets(self._read(rows), self._words, self._vocabulary)
 
     def _verified(self, a: NDArray[np.integer], b: NDArray[np.integer]) -> NDArray[np.float64]:
-        key = (np.maximum(a, b).astype(np.int64) << 32) | np.minimum(a, b).astype(np.int64)
+        key = pack(np.maximum(a, b), np.minimum(a, b))
         pairs, inverse = np.unique(key, return_inverse=True)
         found: list[float] = []
         for start in range(0, len(pairs), _AT_ONCE):
             part = pairs[start : start + _AT_ONCE]
-            rows, at = np.unique(np.concatenate([part >> 32, part & 0xFFFFFFFF]), return_inverse=True)
+            rows, at = np.unique(np.concatenate(unpack(part), dtype=np.int64), return_inverse=True)
             sets = self._sets(rows)
             found.extend(jaccard(sets[i], sets[j]) for i, j in at.reshape(2, -1).T.tolist())
         return np.array(found, np.float64)[inverse]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from foils.core import segments
 from foils.core.errors import PipelineError
+from foils.core.packing import pack, unpack
 from foils.core.segments import Reduction
 
 POSITIVE, CANDIDATE, SET_ASIDE = 1, 0, -1
@@ -118,7 +119,7 @@ class Pairs:
     @cached_property
     def key(self) -> NDArray[np.int64]:
         """``query * 2**32 + doc``: one integer per (query, document), int64 (n,)."""
-        return (self.query.astype(np.int64) << 32) | self.doc.astype(np.int64)
+        return pack(self.query, self.doc)
 
     def column(self, by: str) -> str:
         """The column that ``by`` means; ``score`` is the latest one.
@@ -267,5 +268,4 @@ def union(parts: Sequence[Pairs]) -> Pairs:
     dropped[label == POSITIVE] = 0
     named = {part.latest for part in parts if part.latest is not None}
     latest = named.pop() if len(named) == 1 else None
-    query, doc = (distinct >> 32).astype(np.int32), (distinct & 0xFFFFFFFF).astype(np.int32)
-    return Pairs(query, doc, label, scores, ranks, dropped, latest)
+    return Pairs(*unpack(distinct), label, scores, ranks, dropped, latest)

@@ -6,7 +6,7 @@ queries at once; nothing loops over queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ Reduction = Literal["min", "max", "mean"]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 
-def starts_of(query: NDArray[np.int32]) -> NDArray[np.int64]:
+def starts_of(query: NDArray[np.integer]) -> NDArray[np.int64]:
     """Offsets of the runs of equal values in a sorted array.
 
     Args:
@@ -51,6 +51,21 @@ def expand(first: NDArray[np.integer], sizes: NDArray[np.integer]) -> tuple[NDAr
     run = np.repeat(np.arange(len(sizes)), sizes)
     within = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return run, np.asarray(first, np.int64)[run] + within
+
+
+def slices(sizes: NDArray[np.integer], cells: int) -> Iterator[slice]:
+    """Consecutive slices of the queries with at most ``cells`` entries each, or one query.
+
+    >>> [(part.start, part.stop) for part in slices(np.array([2, 2, 9, 1]), cells=4)]
+    [(0, 2), (2, 3), (3, 4)]
+    """
+    ends = np.cumsum(sizes, dtype=np.int64)
+    start = 0
+    while start < len(sizes):
+        before = ends[start - 1] if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + cells, side="right")))
+        yield slice(start, stop)
+        start = stop
 
 
 def spread(per_query: NDArray[Scalar], starts: NDArray[np.int64]) -> NDArray[Scalar]:

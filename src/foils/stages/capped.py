@@ -164,28 +164,22 @@ class _Matching:
         while len(asking):
             count = np.minimum(self.missing[asking], self.end[asking] - self.next[asking])
             asking, count = asking[count > 0], count[count > 0]
-            asked = self.order[_ranges(self.next[asking], count)]
+            asked = self.order[segments.expand(self.next[asking], count)[1]]
             self.next[asking] += count
             self.missing[asking] -= count
             rejected = self.query[self._answer(asked)]
             asking, again = np.unique(rejected, return_counts=True)
             self.missing[asking] += again
-        return self.held[_ranges(self.slot, self.filled)]
+        return self.held[segments.expand(self.slot, self.filled)[1]]
 
     def _answer(self, asked: Places) -> Places:
         """Documents keep the best of what they hold and what is asked; returns the pairs they reject."""
         docs = np.unique(self.doc[asked])
-        pairs = np.concatenate([self.held[_ranges(self.slot[docs], self.filled[docs])], asked])
+        pairs = np.concatenate([self.held[segments.expand(self.slot[docs], self.filled[docs])[1]], asked])
         pairs = pairs[np.lexsort((self.rank[pairs], self.doc[pairs]))]
         starts = segments.starts_of(self.doc[pairs])
         sizes = np.diff(starts)
         keeps = np.arange(len(pairs)) - np.repeat(starts[:-1], sizes) < self.capacity
         self.filled[docs] = np.minimum(sizes, self.capacity)
-        self.held[_ranges(self.slot[docs], self.filled[docs])] = pairs[keeps]
+        self.held[segments.expand(self.slot[docs], self.filled[docs])[1]] = pairs[keeps]
         return pairs[~keeps]
-
-
-def _ranges(starts: Places, counts: Places) -> Places:
-    """``starts[i], …, starts[i] + counts[i] - 1`` for each i, one after the other."""
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(int(counts.sum()))

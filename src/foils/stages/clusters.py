@@ -17,6 +17,7 @@ from foils.adapters.kmeans import nearest, spherical_kmeans, unit
 from foils.adapters.protocols import Kind
 from foils.core.errors import DataError
 from foils.core.groups import Groups, Lists
+from foils.core.packing import pack, unpack
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import Found, drawn, positives_of
@@ -137,9 +138,9 @@ def _answers(clusters: Clusters, ctx: Context) -> Lists:
     """The distinct positives of the queries of each cluster."""
     rows = ctx.data.query_rows(ctx.split)
     owner, doc = positives_of(rows, ctx)
-    distinct = np.unique((clusters.label[owner].astype(np.int64) << 32) | doc)
-    starts = np.searchsorted(distinct >> 32, np.arange(len(clusters) + 1))
-    return Lists(starts.astype(np.int64), (distinct & 0xFFFFFFFF).astype(np.int32))
+    distinct = np.unique(pack(clusters.label[owner], doc))
+    label, doc = unpack(distinct)
+    return Lists(np.searchsorted(label, np.arange(len(clusters) + 1)).astype(np.int64), doc)
 
 
 @declare

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.core.answers import compile_answers, tokens_of
+from foils.core.packing import pack
 from foils.core.pairs import CANDIDATE, Pairs, View
 from foils.core.segments import Reduction
 from foils.core.spec import declare, require
@@ -162,7 +163,7 @@ class Distinct(Filter):
 
     def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
         """Group rows of a query by the first document with the same text."""
-        group = (view.query.astype(np.int64) << 32) | ctx.data.same[view.doc].astype(np.int64)
+        group = pack(view.query, ctx.data.same[view.doc])
         candidate = view.label == CANDIDATE
         order = np.lexsort((view.doc, ~candidate, group))
         first = np.ones(len(view), bool)

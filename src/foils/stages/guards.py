@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.exact import pair_scores
+from foils.core import segments
 from foils.core.errors import DataError, PipelineError
 from foils.core.minhash import NearTexts
+from foils.core.packing import pack, unpack
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
@@ -110,7 +112,7 @@ def _distance_to_positive(view: Pairs, found: Parents) -> NDArray[np.float64]:
     """Places between each row and the nearest positive of its query in its parent, infinite without one, (n,)."""
     code = found.code[view.doc].astype(np.int64)
     position = found.position[view.doc]
-    key = (view.query.astype(np.int64) << 32) | code
+    key = pack(view.query, code)
     order = np.lexsort((position, key))
     order = order[code[order] >= 0]
     nearest = np.full(len(view), np.inf)
@@ -176,8 +178,8 @@ class NearPositive(Filter):
 
 def _cosine(vectors: NDArray[np.float32], a: NDArray[np.int32], b: NDArray[np.int32]) -> NDArray[np.float64]:
     # Many queries share both documents, and an inner product costs more than finding that out.
-    pairs, inverse = np.unique((a.astype(np.int64) << 32) | b, return_inverse=True)
-    a, b = (pairs >> 32).astype(np.int32), (pairs & 0xFFFFFFFF).astype(np.int32)
+    pairs, inverse = np.unique(pack(a, b), return_inverse=True)
+    a, b = unpack(pairs)
     docs, at = np.unique(np.concatenate([a, b]), return_inverse=True)
     length = np.sqrt(pair_scores(vectors, vectors, docs, docs).astype(np.float64))
     left, right = length[at].reshape(2, -1)
@@ -190,15 +192,9 @@ def _candidates_and_positives(view: Pairs) -> Iterator[tuple[NDArray[np.int64], 
     candidates, positives = np.flatnonzero(view.label == CANDIDATE), np.flatnonzero(view.label == POSITIVE)
     first = np.searchsorted(view.query[positives], view.query[candidates], side="left")
     size = np.searchsorted(view.query[positives], view.query[candidates], side="right") - first
-    total = np.cumsum(size)
-    at = 0
-    while at < len(candidates):
-        done = total[at - 1] if at else 0
-        end = max(at + 1, int(np.searchsorted(total, done + _PAIRS, side="right")))
-        counts = size[at:end]
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        yield np.repeat(candidates[at:end], counts), positives[np.repeat(first[at:end], counts) + within]
-        at = end
+    for part in segments.slices(size, _PAIRS):
+        which, at = segments.expand(first[part], size[part])
+        yield candidates[part][which], positives[at]
 
 
 @declare

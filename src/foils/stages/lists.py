@@ -5,32 +5,16 @@ A list entry is an owner (the position of its query among those at hand), a docu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 from numpy.typing import NDArray
 
 from foils.core import noise, segments
 from foils.core.groups import Lists
+from foils.core.packing import pack
 from foils.stages.context import Context
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
 CELLS = 1 << 21  # entries held at once
-
-
-def slices(sizes: NDArray[np.integer], cells: int = CELLS) -> Iterator[slice]:
-    """Consecutive slices of the queries with at most ``cells`` entries each, or one query.
-
-    >>> [(part.start, part.stop) for part in slices(np.array([2, 2, 9, 1]), cells=4)]
-    [(0, 2), (2, 3), (3, 4)]
-    """
-    ends = np.cumsum(sizes, dtype=np.int64)
-    start = 0
-    while start < len(sizes):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + cells, side="right")))
-        yield slice(start, stop)
-        start = stop
 
 
 def positives_of(query: NDArray[np.int32], ctx: Context) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -51,18 +35,18 @@ def is_positive(query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) 
     known = ctx.data.positives(ctx.split).key  # ascending: pairs are sorted by query, then document
     if not len(known):
         return np.zeros(len(query), bool)
-    sought = (query.astype(np.int64) << 32) | doc.astype(np.int64)
+    sought = pack(query, doc)
     found: NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, sought), len(known) - 1)] == sought
     return found
 
 
 def merged(
-    owner: NDArray[np.int64], doc: NDArray[np.int32], value: NDArray[np.float32], queries: int, depth: int
+    owner: NDArray[np.integer], doc: NDArray[np.int32], value: NDArray[np.float32], queries: int, depth: int
 ) -> Found:
     """The best ``depth`` documents of each query; of a document that it has twice, the larger value counts.
 
     Args:
-        owner: int64 (n,), each below ``queries``, in any order.
+        owner: (n,), each below ``queries``, in any order.
         doc: int32 (n,).
         value: float32 (n,), without NaN; ties go to the smaller document.
         queries: number of queries.
@@ -80,7 +64,7 @@ def merged(
 
 
 def padded(
-    owner: NDArray[np.int64], doc: NDArray[np.int32], value: NDArray[np.float32], queries: int, depth: int
+    owner: NDArray[np.integer], doc: NDArray[np.int32], value: NDArray[np.float32], queries: int, depth: int
 ) -> Found:
     """Lists sorted by owner, best first, as a table (queries, depth) padded with -1 and ``-inf``."""
     starts = np.searchsorted(owner, np.arange(queries + 1))
@@ -120,7 +104,7 @@ def drawn(
     sizes = np.bincount(owner, weights=members.sizes[code], minlength=len(query)).astype(np.int64)
     bounds = np.searchsorted(owner, np.arange(len(query) + 1))
     found = []
-    for part in slices(sizes):
+    for part in segments.slices(sizes, CELLS):
         rows = slice(bounds[part.start], bounds[part.stop])
         which, doc = members.members(code[rows])
         at = owner[rows][which]

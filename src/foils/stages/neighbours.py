@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.exact import ExactIndex, pair_scores
+from foils.core import segments
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import (
@@ -20,7 +21,6 @@ from foils.stages.lists import (
     joined,
     merged,
     positives_of,
-    slices,
 )
 from foils.stages.sources import BM25
 from foils.stages.stage import Stage
@@ -72,7 +72,7 @@ class PositiveNeighbours(Source):
         """Search with each distinct positive, then take the best of the lists of each query."""
         found = []
         known = counts_of(query, ctx)
-        for part in slices(known * depth, 8 * CELLS):
+        for part in segments.slices(known * depth, 8 * CELLS):
             owner, positive = positives_of(query[part], ctx)
             distinct, at = np.unique(positive, return_inverse=True)
             found.append(_best(owner, at, known[part], self._search(distinct, depth, ctx)))
@@ -87,7 +87,7 @@ class PositiveNeighbours(Source):
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """The largest score of any pair with a positive of the query; NaN for queries without positives."""
         scores = np.full(len(query), np.nan, np.float32)
-        for part in slices(counts_of(query, ctx)):
+        for part in segments.slices(counts_of(query, ctx), CELLS):
             owner, positive = positives_of(query[part], ctx)
             values = self._pairs(positive, doc[part][owner], ctx)
             first = np.flatnonzero(np.diff(owner, prepend=-1))
@@ -121,7 +121,7 @@ def _best(owner: NDArray[np.int64], at: NDArray[np.int64], sizes: NDArray[np.int
         floor[owner[first]] = np.maximum.reduceat(score[at, -1], first)
     bounds = np.cumsum(sizes) - sizes
     found = []
-    for part in slices(sizes * depth):
+    for part in segments.slices(sizes * depth, CELLS):
         rows = slice(bounds[part.start], bounds[part.stop - 1] + sizes[part.stop - 1])
         here = (doc[at[rows]] >= 0) & (score[at[rows]] >= floor[owner[rows], None])
         which, place = np.nonzero(here)
@@ -175,7 +175,7 @@ class QuestionNeighbours(Source):
         found = []
         bounds = np.searchsorted(owner, np.arange(len(query) + 1))
         answers = np.bincount(owner, weights=counts_of(other, ctx), minlength=len(query)).astype(np.int64)
-        for part in slices(answers):
+        for part in segments.slices(answers, CELLS):
             rows = slice(bounds[part.start], bounds[part.stop])
             asked, doc = positives_of(other[rows], ctx)
             at = owner[rows][asked]

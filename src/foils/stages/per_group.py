@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.core import segments
+from foils.core.packing import pack
 from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.clusters import clusters_of
@@ -27,7 +28,7 @@ def best_of_each(view: Pairs, group: NDArray[np.integer], by: str, n: int) -> ND
     """
     keep = np.ones(len(view), bool)
     rows = np.flatnonzero(view.label == CANDIDATE)
-    key = (view.query[rows].astype(np.int64) << 32) | group[rows].astype(np.int64)
+    key = pack(view.query[rows], group[rows])
     order = np.lexsort((view.doc[rows], -view[by][rows], key))
     starts = segments.starts_of(key[order])
     place = np.arange(len(rows)) - np.repeat(starts[:-1], np.diff(starts))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from foils.core import noise, segments
 from foils.core.errors import PipelineError
+from foils.core.packing import pack
 from foils.core.pairs import CANDIDATE, Pairs, union
 from foils.core.spec import declare, require
 from foils.stages.context import Context
@@ -289,8 +290,8 @@ class _TopUp:
         doc, _ = Random(k=self.most).retrieve(ctx.block, depth, seeded)
         query = np.repeat(ctx.block, doc.shape[1])
         rank = np.tile(np.arange(1, doc.shape[1] + 1, dtype=np.int32), len(ctx.block))
-        text = (query.astype(np.int64) << 32) | ctx.data.same[doc.ravel()]
-        known = (pairs.query.astype(np.int64) << 32) | ctx.data.same[pairs.doc]
+        text = pack(query, ctx.data.same[doc.ravel()])
+        known = pack(pairs.query, ctx.data.same[pairs.doc])
         first = np.zeros(len(text), bool)
         first[np.unique(text, return_index=True)[1]] = True
         new = first & ~np.isin(text, known)

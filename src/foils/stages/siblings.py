@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from foils.core import segments
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.lists import Found, counts_of, drawn, is_positive, joined, merged, positives_of, slices
+from foils.stages.lists import CELLS, Found, counts_of, drawn, is_positive, joined, merged, positives_of
 from foils.stages.parents import Parents, parents
 from foils.stages.writers import Source
 
@@ -47,7 +47,7 @@ class Siblings(Source):
     def _near(self, query: NDArray[np.int32], depth: int, family: Parents, ctx: Context) -> Found:
         groups, known = family.groups, counts_of(query, ctx)
         found = []
-        for part in slices(known * (2 * (depth + known) + 1)):
+        for part in segments.slices(known * (2 * (depth + known) + 1), CELLS):
             owner, positive = positives_of(query[part], ctx)
             inside = family.code[positive] >= 0
             owner, positive = owner[inside], positive[inside]

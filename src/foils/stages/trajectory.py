@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.core.packing import pack, unpack
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import CELLS, Found, joined, padded, positives_of
@@ -70,19 +71,19 @@ class Trajectory(Source):
 
     def _pool(
         self, query: NDArray[np.int32], ctx: Context
-    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float64]]:
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
         """What any checkpoint found: owner, document, mean rank."""
         keys, ranks = [], []
         for name in self.checkpoints:
             doc, _ = ctx.index(name).search(ctx.query_vectors(name, query), self.depth)
             owner, place = np.nonzero(doc >= 0)
-            keys.append((owner << 32) | doc[owner, place])
+            keys.append(pack(owner, doc[owner, place]))
             ranks.append(place + 1)
         distinct, at = np.unique(np.concatenate(keys), return_inverse=True)
         missing = self.depth + 1
         saved = np.bincount(at, weights=missing - np.concatenate(ranks), minlength=len(distinct))
         mean_rank = missing - saved / len(self.checkpoints)
-        return distinct >> 32, (distinct & 0xFFFFFFFF).astype(np.int32), mean_rank
+        return *unpack(distinct), mean_rank
 
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """How many checkpoints score the document above the query's best positive; 0 where there is no positive."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from foils.core import noise
 from foils.core.collection import Collection
+from foils.core.packing import pack, unpack
 from foils.core.pairs import Pairs
 from foils.train.options import TrainOptions
 from foils.train.rows import Lists
@@ -89,9 +90,9 @@ def _least(keys: NDArray[np.uint64], rows: NDArray[np.int32], count: int) -> NDA
 
 
 def _relevant(positives: Pairs, same: NDArray[np.int32]) -> Lists:
-    key = np.unique((positives.query.astype(np.int64) << 32) | same[positives.doc].astype(np.int64))
-    sizes = np.bincount(np.searchsorted(positives.queries, key >> 32), minlength=len(positives.queries))
-    return Lists((key & 0xFFFFFFFF).astype(np.int32), np.concatenate(([0], np.cumsum(sizes))).astype(np.int64))
+    query, doc = unpack(np.unique(pack(positives.query, same[positives.doc])))
+    sizes = np.bincount(np.searchsorted(positives.queries, query), minlength=len(positives.queries))
+    return Lists(doc, np.concatenate(([0], np.cumsum(sizes))).astype(np.int64))
 
 
 def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
@@ -106,8 +107,8 @@ def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
     """
     top = found[:, :DEPTH].astype(np.int64)
     query = np.arange(len(top), dtype=np.int64)
-    known = (np.repeat(query, relevant.sizes) << 32) | relevant.values
-    hits = (top >= 0) & np.isin((query[:, None] << 32) | np.maximum(top, 0), known)
+    known = pack(np.repeat(query, relevant.sizes), relevant.values)
+    hits = (top >= 0) & np.isin(pack(query[:, None], np.maximum(top, 0)), known)
     discounts = 1.0 / np.log2(np.arange(2, DEPTH + 2))
     ideal = np.concatenate(([0.0], np.cumsum(discounts)))[np.minimum(relevant.sizes, DEPTH)]
     gains = hits @ discounts[: top.shape[1]]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from foils.core import noise
 from foils.core.collection import Collection
 from foils.core.errors import DataError
+from foils.core.packing import pack, unpack
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
 
 
@@ -162,8 +163,8 @@ def _known(data: Collection, parts: list[Pairs], queries: NDArray[np.int32]) -> 
 def _pairs(query: NDArray[np.int32], doc: NDArray[np.int32], queries: NDArray[np.int32]) -> Pairs:
     """The distinct pairs of the given queries, sorted by query, then document."""
     wanted = np.isin(query, queries)
-    key = np.unique((query[wanted].astype(np.int64) << 32) | doc[wanted].astype(np.int64))
-    return Pairs.build((key >> 32).astype(np.int32), (key & 0xFFFFFFFF).astype(np.int32))
+    key = np.unique(pack(query[wanted], doc[wanted]))
+    return Pairs.build(*unpack(key))
 
 
 def _lists(pairs: Pairs, draws: NDArray[np.uint64], queries: NDArray[np.int32]) -> Lists:

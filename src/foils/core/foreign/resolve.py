@@ -11,6 +11,7 @@ from foils.core import segments
 from foils.core.collection import Collection
 from foils.core.errors import DataError
 from foils.core.foreign.listing import Listing
+from foils.core.packing import pack
 from foils.core.pairs import Pairs
 from foils.core.text import Keys, keys_of, normalised
 from foils.core.texts import Texts
@@ -59,7 +60,7 @@ def pairs_from(listing: Listing, data: Collection, on_unknown: OnUnknown = "erro
     if len(bad) and (on_unknown == "error" or len(bad) == len(known)):
         _refuse(listing, data, int(bad[0]), query[bad[0]] < 0, len(bad))
     query, doc, label, score = query[known], doc[known], listing.label[known], listing.score[known]
-    key = (query.astype(np.int64) << 32) | doc
+    key = pack(query, doc)
     order = np.lexsort((-np.nan_to_num(score, nan=-np.inf), key))
     starts = segments.starts_of(key[order]) if len(order) else np.zeros(1, np.int64)
     keep = order[starts[:-1]]
