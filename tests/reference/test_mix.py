@@ -7,7 +7,8 @@ import pytest
 
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import Pairs
-from foils.stages import BM25, Dense, Mix, Random
+from foils.stages import BM25, Dense, Ensure, Mix, Random, Siblings, Top
+from foils.stages.stage import Columns
 from reference.drawing import frequencies, inclusion
 
 KINDS = {"a": {0, 1, 2}, "b": {2, 3}, "c": {4}}  # row 2 is of two kinds; row 5 of a kind that is not asked for
@@ -70,4 +71,12 @@ def test_equal_shares_by_default_and_bad_kinds(context):
     with pytest.raises(SpecError, match="one number above 0 for each kind"):
         Mix(k=1, kinds=("a", "b"), weights=(1.0,))
     with pytest.raises(PipelineError, match=r"no source here is called 'bm52'; there is: 'bm25'"):
-        (BM25(k=3) >> Mix(k=1, kinds=("bm52",)))(context().data.positives("train").bare(), context())
+        Mix(k=1, kinds=("bm52",)).run(BM25(k=3)(context().data.positives("train").bare(), context()), context(), 2)
+
+
+def test_kinds_that_no_source_has_are_refused_before_the_start(context):
+    pool = (BM25(k=3) >> Top(k=2)) + Siblings(k=3, parent="title") >> Ensure("random", k=4)
+    for kinds in (("bm25", "siblings"), ("random",)):
+        (pool >> Mix(k=1, kinds=kinds)).check_columns(Columns(), context())
+    with pytest.raises(PipelineError, match=r"'Siblings'; there is: 'bm25', 'random', 'siblings'"):
+        (pool >> Mix(k=1, kinds=("bm25", "Siblings"))).check_columns(Columns(), context())

@@ -11,6 +11,7 @@ import pytest
 from foils.core.errors import FoilsError, PipelineError, SpecError
 from foils.stages import BM25, BiEncoder, Dense, RankPrior
 from foils.stages.rank_prior import weights_of
+from foils.stages.stage import Columns
 
 PRIOR = RankPrior(k=4, depth=20)
 
@@ -109,11 +110,11 @@ def test_only_a_source_can_rank_other_queries(context, caplog):
     known = context().data.positives("train").bare()
     by_scorer = BM25(k=9) >> BiEncoder("student") >> RankPrior(k=2, judged="test")
     with pytest.raises(PipelineError, match=r"'student' comes from BiEncoder.*only a source can rank"):
-        by_scorer(known, context())
-    assert "15 judged queries; under 20" in caplog.text
+        by_scorer.check_columns(Columns(), context())  # before anything is searched
     with pytest.raises(FoilsError, match="no split 'dev'"):
         (BM25(k=9) >> RankPrior(k=2))(known, context())
     with pytest.raises(SpecError, match="depth must be at least 13"):
         RankPrior(k=1, depth=12)
     out = (BM25(k=9) >> RankPrior(k=2, judged="test", by="bm25"))(known, context())
+    assert "15 judged queries; under 20" in caplog.text
     assert ((out.label == 0) & (out.dropped == 0)).sum()

@@ -100,7 +100,8 @@ def dot(a, b):
 def random(q, k=1):
     every = np.arange(len(q.data.corpus), dtype=np.uint64)
     order = np.argsort(noise.uniform(q.ctx.seed, "Random", q.data.queries.keys[[q.row]], every))
-    return [d for d in order.tolist() if q.free(d)][:k]
+    by_key = np.argsort(q.data.corpus.keys)
+    return [d for d in by_key[order].tolist() if q.free(d)][:k]
 
 
 def bm25(q):

@@ -264,16 +264,18 @@ def test_the_manifest_counts_who_was_filled_and_who_is_still_short(data, models,
 
 
 @pytest.mark.parametrize(
-    ("policy", "said"),
+    ("pipeline", "said"),
     [
-        ("Ensure('random', limit=60)", "filled   0 short"),
-        ("Ensure('drop')", "queries keep none. PositiveAware"),
-        ("Distinct()", "short lists are used as they are"),
+        (f"{BASE!r} >> Ensure('random', limit=60)", "filled 0 short"),
+        (f"{BASE!r} >> Ensure('drop')", "queries keep none. PositiveAware"),
+        (f"{BASE!r}", "short lists are used as they are. PositiveAware"),
+        (f"{BASE!r}", "add >> Ensure('deepen')"),
+        ("Dense('student', k=20) >> Capped(k=4)", "short lists are used as they are. Capped(k=4) took"),
     ],
 )
-def test_the_terminal_says_who_is_short(policy, said, data, models, tmp_path):
-    store = foils.mine(data, f"{BASE!r} >> {policy}", encoders=models, out=tmp_path / "neg")
+def test_the_terminal_says_who_is_short(pipeline, said, data, models, tmp_path):
+    store = foils.mine(data, pipeline, encoders=models, out=tmp_path / "neg")
     out = console()
     with out.capture() as captured:
         out.print(terminal(store.manifest, "here"))
-    assert said in " ".join(captured.get().split("\n"))
+    assert said in " ".join(captured.get().split())

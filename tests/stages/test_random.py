@@ -11,11 +11,22 @@ from foils.core import noise
 from foils.stages import Random, sources
 
 
+class Corpus:
+    def __init__(self, keys: np.ndarray) -> None:
+        self.keys = keys
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+
 def around(documents: int, queries: int, seed: int = 0) -> SimpleNamespace:
     """As much of a context as the source reads."""
-    keys = np.random.default_rng(5).integers(0, 2**63, queries).astype(np.uint64)
-    data = SimpleNamespace(corpus=range(documents), queries=SimpleNamespace(keys=keys))
-    return SimpleNamespace(data=data, seed=seed)
+    rng = np.random.default_rng(5)
+    keys = rng.integers(0, 2**63, queries).astype(np.uint64)
+    data = SimpleNamespace(
+        corpus=Corpus(rng.permutation(documents).astype(np.uint64)), queries=SimpleNamespace(keys=keys)
+    )
+    return SimpleNamespace(data=data, seed=seed, once=lambda _, make: make())
 
 
 def slow(ctx: SimpleNamespace, query: int, depth: int) -> list[int]:
@@ -25,7 +36,7 @@ def slow(ctx: SimpleNamespace, query: int, depth: int) -> list[int]:
         draw = int(noise.uniform(ctx.seed, "Random", key, np.array([place], np.uint64))[0] * n)
         found += [draw] if draw not in found else []
         place += 1
-    return found
+    return np.argsort(ctx.data.corpus.keys)[found].tolist()
 
 
 @pytest.mark.parametrize(("documents", "k", "depth"), [(5000, 3, 3), (5000, 600, 700), (10**6, 20, 25)])
@@ -48,6 +59,16 @@ def test_small_corpora_and_large_shares_are_shuffled(documents, k, monkeypatch):
     monkeypatch.setattr(sources, "_CELLS", 2 * documents)
     assert Random(k=k).retrieve(rows, doc.shape[1], ctx)[0].tolist() == doc.tolist()
     assert Random(k=k).retrieve(rows[:0], 1, ctx)[0].shape == (0, 1)
+
+
+@pytest.mark.parametrize(("documents", "k"), [(50, 7), (5000, 20)])
+def test_the_order_of_the_corpus_does_not_matter(documents, k):
+    ctx, other = around(documents, 3), around(documents, 3)
+    moved = np.random.default_rng(1).permutation(documents)
+    other.data.corpus.keys = ctx.data.corpus.keys[moved]
+    rows = np.arange(3)
+    here, there = Random(k=k).retrieve(rows, k, ctx)[0], Random(k=k).retrieve(rows, k, other)[0]
+    assert np.array_equal(ctx.data.corpus.keys[here], other.data.corpus.keys[there])
 
 
 @pytest.mark.parametrize("documents", [40, 4100])

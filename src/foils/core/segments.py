@@ -195,9 +195,11 @@ def topk_mask(
     Args:
         values: shape (n,).
         starts: offsets of the queries, shape (queries + 1,).
-        k: rows to take per query.
+        k: rows to take per query, at least 0.
         tie: see `ranks`.
     """
+    if k == 0:
+        return np.zeros(len(values), bool)
     matrix = _matrix(values, starts)
     if matrix is None:
         return (_ranks_by_sorting(values, starts, tie) <= k) & (values > -np.inf)

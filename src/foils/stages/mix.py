@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,9 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.readers import Sampler
+from foils.stages.shortfall import TAGS, Ensure
+from foils.stages.stage import Stage
+from foils.stages.writers import Source
 
 
 @declare
@@ -37,6 +42,20 @@ class Mix(Sampler):
         fitting = not self.weights or len(self.weights) == len(self.kinds)
         require(fitting and all(w > 0 for w in self.weights), self, "weights", "one number above 0 for each kind")
 
+    def check_after(self, stages: tuple[Stage, ...]) -> None:
+        """Its kinds must be among the sources before it, where all of those are known before the start."""
+        steps = [step for stage in stages for step in stage.steps()]
+        sources = [step for step in steps if step.family == "source"]
+        if sources and all(isinstance(step, Source) for step in sources):
+            tags = (TAGS.get(step.short) for step in steps if isinstance(step, Ensure))
+            self._refuse_unknown({*(step.kind for step in sources if isinstance(step, Source)), *filter(None, tags)})
+
+    def _refuse_unknown(self, known: Collection[str]) -> None:
+        missing = [kind for kind in self.kinds if kind not in known]
+        if missing:
+            have = ", ".join(repr(name) for name in sorted(known)) or "none"
+            raise PipelineError(f"{self!r}: no source here is called {missing[0]!r}; there is: {have}.")
+
     def weigh(self, view: Pairs, ctx: Context) -> NDArray[np.float64]:
         """Log-probability in the first draw."""
         member = self._members(view)
@@ -55,10 +74,7 @@ class Mix(Sampler):
         """Which candidates are of which kind, (kinds, n)."""
         if not len(view):
             return np.zeros((len(self.kinds), 0), bool)
-        missing = [kind for kind in self.kinds if kind not in view.ranks]
-        if missing:
-            have = ", ".join(repr(name) for name in view.ranks) or "none"
-            raise PipelineError(f"{self!r}: no source here is called {missing[0]!r}; there is: {have}.")
+        self._refuse_unknown(view.ranks)
         return np.stack([(view.ranks[kind] > 0) & (view.label == CANDIDATE) for kind in self.kinds])
 
     def draw(self, view: Pairs, logits: NDArray[np.float64], ctx: Context) -> NDArray[np.float64]:

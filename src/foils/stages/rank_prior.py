@@ -14,8 +14,8 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.readers import Sampler
-from foils.stages.stage import Columns
-from foils.stages.writers import Source
+from foils.stages.stage import Columns, Stage
+from foils.stages.writers import Source, Writer
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +64,21 @@ class RankPrior(Sampler):
             log.warning("%r: %d judged queries; under %d the fitted curve follows noise", self, judged, _ENOUGH)
         return super().check_columns(columns, ctx)
 
+    def check_after(self, stages: tuple[Stage, ...]) -> None:
+        """The column must be a source's, where that is known before the start."""
+        steps = (step for stage in stages for step in stage.steps())
+        made = [(step.column, step) for step in steps if isinstance(step, Writer) and step.column is not None]
+        named = [(column, step) for column, step in made if self.by in ("score", column)]
+        if named and named[-1][1].family != "source":
+            raise self._no_source(*named[-1])
+
+    def _no_source(self, column: str, made: object) -> PipelineError:
+        found = "was loaded" if made is None else f"comes from {made!r}"
+        return PipelineError(
+            f"{self!r}: {column!r} {found}, and only a source can rank documents for other queries. "
+            "Put it behind a source such as Dense('student', k=200), and name that one's column: by=…"
+        )
+
     def weigh(self, view: Pairs, ctx: Context) -> NDArray[np.float64]:
         """Log-weight of each row's raw rank."""
         if not np.any(view.label == CANDIDATE):
@@ -71,11 +86,7 @@ class RankPrior(Sampler):
         column = view.column(self.by)
         source = ctx.scorers.get(column)
         if not isinstance(source, Source):
-            made = "was loaded" if source is None else f"comes from {source!r}"
-            raise PipelineError(
-                f"{self!r}: {column!r} {made}, and only a source can rank documents for other queries. "
-                "Put it behind a source such as Dense('student', k=200), and name that one's column: by=…"
-            )
+            raise self._no_source(column, source)
         weights = ctx.once(("rank prior", self, source), lambda: self.measured(source, ctx))
         with np.errstate(divide="ignore"):
             # Rank 0 (not returned) and ranks beyond the depth have no weight.

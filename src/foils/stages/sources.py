@@ -125,7 +125,8 @@ class Random(Source):
     """Documents drawn uniformly from the corpus, without replacement, never a known positive.
 
     The weakest useful baseline, and the stabiliser of many later methods (DPR, section 3.2; STAR). Draws are keyed by
-    (seed, query id). No score column.
+    (seed, query id) and point into the corpus ordered by keys of its ids, so that the order of its file does not
+    matter. No score column.
     """
 
     k: int  # candidates per query
@@ -146,7 +147,8 @@ class Random(Source):
             doc = np.concatenate([_shuffled(ctx.seed, block, n)[:, :depth] for block in blocks])
         else:
             doc = _distinct_draws(ctx.seed, keys, depth, n)
-        return doc, np.zeros(doc.shape, np.float32)
+        order = ctx.once("rows by key", lambda: np.argsort(ctx.data.corpus.keys).astype(np.int32))
+        return order[doc], np.zeros(doc.shape, np.float32)
 
 
 def _shuffled(seed: int, keys: NDArray[np.uint64], n: int) -> NDArray[np.int32]:

@@ -75,6 +75,11 @@ class Source(Writer):
     family = "source"
     k: int
 
+    @property
+    def kind(self) -> str:
+        """What its candidates' ranks are called: its column, or its own name in small letters."""
+        return self.column or type(self).__name__.lower()
+
     def retrieve(
         self, query: NDArray[np.int32], depth: int, ctx: Context
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -99,7 +104,7 @@ class Source(Writer):
         depth = np.minimum(room + known, len(ctx.data.corpus))
         doc, score = self._to_depth(depth, ctx)
         self.refuse_infinite(score[doc >= 0])
-        name = self.column or type(self).__name__.lower()
+        name = self.kind
         pool = union([pairs, _found(ctx.block, doc, score, name, scored=self.column is not None)])
         copy = (ctx.data.same[pool.doc] != pool.doc) & (pool.ranks[name] > 0)
         pool = pool.take(_within(pool, np.where(copy, -1, pool.ranks[name]), pairs, self.k))

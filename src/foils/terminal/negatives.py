@@ -48,9 +48,13 @@ def _short(manifest: Mapping[str, Any]) -> str:
         return ""
     only_none = quota == 1 or short == counts["kept_per_query"].get("0", 0)
     fewer = "keep none" if only_none else f"keep fewer than {quota}; short lists are used as they are"
-    worst = max((s for s in manifest["steps"] if s["family"] == "filter"), key=lambda s: s["starved"], default=None)
+    # Of steps that took from as many, the last one: before it there may have been enough.
+    taking = (step for step in manifest["steps"] if step["family"] in ("filter", "sampler"))
+    worst = max(taking, key=lambda step: (step["starved"], step["number"]), default=None)
     if worst is not None and worst["starved"]:
         why = f"{worst['text']} took candidates from {worst['starved']:,} of them: loosen it, or raise k of the source."
+        if all(step["family"] != "shortfall" for step in manifest["steps"]):
+            why += " To fill lists up, add >> Ensure('deepen') or Ensure('random')."
     else:
         why = "Their sources found too few candidates: raise k, or add a source with '+'."
     return f"{short:,} of {counts['queries']:,} queries {fewer}. {why}"
