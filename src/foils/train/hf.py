@@ -119,7 +119,7 @@ class Collator:
         return {
             "query": self.queries.features(layout.queries),
             "document": self.documents.features(layout.docs),
-            "ids": {**tensors(layout), "guides": said},
+            "ids": {**tensors(layout), **({"guides": said} if said else {})},
         }
 
 
