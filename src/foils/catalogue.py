@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import re
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from typing import Any
 
 from foils.core.errors import SpecError
 from foils.core.spec import Declared, registry, types_of
+from foils.core.text import did_you_mean
 
 _FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*?)\s*$", re.MULTILINE)
 
@@ -24,10 +24,7 @@ def stage_named(name: str) -> type[Declared]:
     known = registry("stage")
     if name in known:
         return known[name]
-    folded = {key.lower(): key for key in known}
-    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
-    hint = f"; did you mean {folded[close[0]]!r}?" if close else "."
-    raise SpecError(f"unknown stage {name!r}{hint} See: foils stages")
+    raise SpecError(f"unknown stage {name!r}.{did_you_mean(name, list(known))} See: foils stages")
 
 
 def describe(cls: type[Declared]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -12,6 +11,7 @@ import yaml
 
 from foils.core.errors import SpecError
 from foils.core.spec import parse, scheduled
+from foils.core.text import did_you_mean
 from foils.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ def source(name: str | Path) -> str:
             raise SpecError(f"{path}: not UTF-8 ({error}). Save it as UTF-8.") from None
     names = shipped()
     if str(name) not in names:
-        close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise SpecError(f"unknown recipe {str(name)!r}{hint} See: foils recipes")
+        raise SpecError(f"unknown recipe {str(name)!r}.{did_you_mean(str(name), names)} See: foils recipes")
     return (files("foils.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
 
 
@@ -108,10 +106,7 @@ def load_recipe(name: str | Path) -> Recipe:
         raise SpecError(f"recipe {label!r}: a mapping with the keys {', '.join(_KEYS)} is expected.")
     for key in content:
         if key not in _KEYS:
-            close = difflib.get_close_matches(str(key), _KEYS, n=1)
-            raise SpecError(
-                f"recipe {label!r}: unknown key {key!r}" + (f"; did you mean {close[0]!r}?" if close else ".")
-            )
+            raise SpecError(f"recipe {label!r}: unknown key {key!r}.{did_you_mean(str(key), _KEYS)}")
     needs = content.get("needs", [])
     if not isinstance(needs, list):
         raise SpecError(f"recipe {label!r}: needs: {needs!r} is no list; write [student].")

@@ -432,7 +432,7 @@ def test_texts_are_read_back(kind):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("ivf-flt", "did you mean 'ivf-flat'"),
+        ("ivf-flt", "Did you mean 'ivf-flat'"),
         ("annoy", "There are: exact, auto, hnsw"),
         ("", "is no index"),
         ("ivf-flat(3)", "by name. It takes recall, fetch, nlist, nprobe"),

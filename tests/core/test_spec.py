@@ -37,9 +37,9 @@ def test_line_breaks_and_positional_fields():
 @pytest.mark.parametrize(
     ("text", "said", "column"),
     [
-        ("Dense('s', k=1) >> SimAns(k=1)", "did you mean 'SimANS'", 20),
-        ("Top(kk=1)", "no field 'kk'; did you mean 'k'?", 5),
-        ("SimANS(k=1, sharpness=2)", "no field 'sharpness'; it has: k, a, b", 13),
+        ("Dense('s', k=1) >> SimAns(k=1)", "Did you mean 'SimANS'", 20),
+        ("Top(kk=1)", "no field 'kk'. Did you mean 'k'?", 5),
+        ("SimANS(k=1, sharpness=2)", "no field 'sharpness'. It has: k, a, b", 13),
         ("Top(k='3')", "k must be a whole number", 1),
         ("Top(k=True)", "k must be a whole number", 1),
         ("Top(k=0)", "k must be at least 1", 1),

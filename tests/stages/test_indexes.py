@@ -31,7 +31,7 @@ def test_the_text_form_round_trips_and_exact_search_is_not_written():
     assert parse(repr(stage)) == stage
     assert parse(full(stage)) == stage
     assert repr(Dense("student", k=5)) == "Dense('student', k=5)"
-    with pytest.raises(SpecError, match="did you mean 'hnsw'"):
+    with pytest.raises(SpecError, match="Did you mean 'hnsw'"):
         parse("Dense('student', k=5, index='hnws')")
     with pytest.raises(SpecError, match="no parameter 'cells'"):
         Dense("student", k=5, index="ivf-flat(cells=3)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import re
 from dataclasses import fields
 from functools import cache
@@ -11,6 +10,7 @@ from typing import Any
 
 from foils.adapters.ann_settings import KINDS, Exact, Settings
 from foils.core.errors import SpecError
+from foils.core.text import did_you_mean
 
 _SHAPE = re.compile(r"\s*([A-Za-z][\w-]*)\s*(\(.*\))?\s*", re.DOTALL)
 
@@ -33,9 +33,7 @@ def parse(text: str) -> Settings:
     name, inside = shape.groups()
     cls = KINDS.get(name)
     if cls is None:
-        close = difflib.get_close_matches(name, KINDS, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise SpecError(f"there is no index {name!r}; {hint}There are: {', '.join(KINDS)}.")
+        raise SpecError(f"there is no index {name!r}.{did_you_mean(name, list(KINDS))} There are: {', '.join(KINDS)}.")
     return cls(**_arguments(cls, inside or "()"))
 
 

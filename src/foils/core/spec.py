@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import difflib
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +29,7 @@ from foils.core.declared import (
 )
 from foils.core.errors import SpecError
 from foils.core.schedule import Cosine, Linear, Step
+from foils.core.text import did_you_mean
 
 __all__ = [
     "Cosine",
@@ -139,14 +139,10 @@ class _Reader:
     def lookup(self, node: ast.Name) -> type[Declared]:
         if node.id in self.names:
             return self.names[node.id]
-        word = self.kinds[0]
-        folded = {name.lower(): name for name in self.names}
-        close = difflib.get_close_matches(node.id.lower(), folded, n=1, cutoff=0.6)
-        hint = f"; did you mean {folded[close[0]]!r}?" if close else "."
-        other = known_as(node.id)
+        word, other = self.kinds[0], known_as(node.id)
         if other is not None:
             raise self.fail(node, f"{node.id!r} is a {other.role}, not a {word}; it cannot stand here.")
-        raise self.fail(node, f"unknown {word} {node.id!r}{hint} See: foils stages")
+        raise self.fail(node, f"unknown {word} {node.id!r}.{did_you_mean(node.id, list(self.names))} See: foils stages")
 
     def call(self, node: ast.Call) -> Declared:
         if not isinstance(node.func, ast.Name):
@@ -172,9 +168,9 @@ class _Reader:
         if node.arg is None or node.arg in given:
             raise self.fail(node, f"{node.arg or '**'} is given twice" if node.arg else "'**' cannot be used here")
         if node.arg not in fields:
-            close = difflib.get_close_matches(node.arg, fields, n=1, cutoff=0.5)
-            hint = f"did you mean {close[0]!r}?" if close else f"it has: {', '.join(fields) or 'no fields'}."
-            raise self.fail(node, f"{cls.__name__} has no field {node.arg!r}; {hint}")
+            there = f" It has: {', '.join(fields) or 'no fields'}."
+            hint = did_you_mean(node.arg, fields) or there
+            raise self.fail(node, f"{cls.__name__} has no field {node.arg!r}.{hint}")
         given[node.arg] = self.content(node.value)
 
     def content(self, node: ast.expr) -> Any:

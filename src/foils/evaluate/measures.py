@@ -8,7 +8,6 @@ order that we decided on is the one that is measured.
 from __future__ import annotations
 
 import ast
-import difflib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from foils.core.errors import DataError, SpecError, need
 from foils.core.pairs import Pairs
+from foils.core.text import did_you_mean
 
 DEFAULT = ("RR@10", "nDCG@10", "R@100")
 RANK = "run"  # name of the rank column of a ranking
@@ -119,9 +119,7 @@ def _parse_one(text: str) -> Any:
         raise SpecError(f"measure {text!r} cannot be read. {_FORM}")
     known = irm.measures.registry
     if node.id not in known:
-        near = difflib.get_close_matches(node.id.lower(), [name.lower() for name in known], n=1)
-        hint = "".join(f" Did you mean {name!r}?" for name in known if name.lower() in near)
-        raise SpecError(f"unknown measure {node.id!r}.{hint} {_FORM}")
+        raise SpecError(f"unknown measure {node.id!r}.{did_you_mean(node.id, list(known))} {_FORM}")
     measure = known[node.id]
     if cut is not None:
         arguments[measure.AT_PARAM] = cut

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foils.core.collection import Collection
+from foils.core.errors import need
 from foils.train.batch import STUDENT
 from foils.train.job import TrainSpec, prepare
 from foils.train.options import TrainOptions
@@ -53,7 +54,10 @@ def train(
         DataError: there is nothing to train on.
         PipelineError: the contrast has a filter that cannot work in training.
         ModelError: the model cannot be loaded or trained.
+        MissingExtra: sentence-transformers or what its trainer needs is not installed.
     """
+    for module in ("torch", "sentence_transformers", "accelerate", "datasets"):
+        need(module, "st")
     from foils.train import loop
 
     folder, wanted = Path(out), options or TrainOptions()
