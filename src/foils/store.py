@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from foils.core import trec
-from foils.core.collection import Collection
+from foils.core.collection import Collection, find
 from foils.core.errors import DataError, StoreError
 from foils.core.foreign import is_run, pairs_from, read_listing
 from foils.core.pairs import POSITIVE, SET_ASIDE, Pairs, joined
@@ -80,6 +80,15 @@ class Negatives:
     def pipeline(self) -> str:
         """The text of the pipeline, short form."""
         return str(self.manifest["pipeline"])
+
+    def collection(self) -> Collection:
+        """The collection it was mined from, from the cache.
+
+        Raises:
+            DataError: it is not there (any more).
+        """
+        mined: dict[str, str] = self.manifest["collection"]
+        return find(mined["fingerprint"], mined["name"])
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from foils.check.checks import CHECKS, CODES, Check, kind_of
 from foils.check.hits import Hits, Skipped, examples_of
 from foils.check.report import Finding, Report
 from foils.check.subject import Limits, Subject, of_listing, of_pairs
-from foils.core.collection import Collection, find
+from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.foreign import read_listing
 from foils.core.foreign.layouts import check_name
@@ -88,8 +87,7 @@ def check(
 
 def _mined(path: Path, data: Collection | None, split: str | None, limits: Limits) -> Subject:
     store = Negatives.open(path)
-    wanted: dict[str, Any] = store.manifest["collection"]
-    data = data or find(wanted["fingerprint"], wanted["name"])
+    data = data or store.collection()
     return of_pairs(store.kept(data), data, split or str(store.manifest["split"]), limits)
 
 

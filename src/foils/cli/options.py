@@ -43,11 +43,7 @@ def checked(split: str, data: Collection) -> str:
 
 def opened(path: Path, data: str | None) -> tuple[Negatives, Collection]:
     """Negatives and their collection: the named one, or else the one they were mined from, found in the cache."""
-    from foils.core.collection import find
     from foils.store import Negatives
 
     negatives = Negatives.open(path)
-    if data is not None:
-        return negatives, loaded(data)
-    wanted = negatives.manifest["collection"]
-    return negatives, find(wanted["fingerprint"], wanted["name"])
+    return negatives, negatives.collection() if data is None else loaded(data)

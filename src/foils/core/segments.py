@@ -54,7 +54,7 @@ def expand(first: NDArray[np.integer], sizes: NDArray[np.integer]) -> tuple[NDAr
 
 
 def slices(sizes: NDArray[np.integer], cells: int) -> Iterator[slice]:
-    """Consecutive slices of the queries with at most ``cells`` entries each, or one query.
+    """Consecutive slices whose ``sizes`` sum to at most ``cells`` each; one that is larger has a slice to itself.
 
     >>> [(part.start, part.stop) for part in slices(np.array([2, 2, 9, 1]), cells=4)]
     [(0, 2), (2, 3), (3, 4)]

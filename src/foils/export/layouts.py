@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from foils.core.collection import Collection
 from foils.core.texts import Texts
+from foils.export import arrays
 from foils.export.units import Ints, Per, Units
 
 Format = Literal[
@@ -111,11 +112,11 @@ def _triplet(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     positive = np.repeat(units.positive[:, 0], units.sizes)
     place = np.stack([positive, negative], axis=1)
     columns = {
-        "query": _texts(data.queries, np.repeat(units.query, units.sizes)),
-        **_abreast(data.corpus, units.doc[place], ["positive", "negative"]),
+        "query": arrays.texts(data.queries, np.repeat(units.query, units.sizes)),
+        **arrays.abreast(data.corpus, units.doc[place], ["positive", "negative"]),
     }
     if scored:
-        columns["scores"] = _lists(units.score[place])
+        columns["scores"] = arrays.lists(units.score[place])
     return pa.table(columns)
 
 
@@ -125,11 +126,11 @@ def _tuple(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     place = np.where(absent, units.positive[:, :1], place)
     names = ["positive", *(f"negative_{i + 1}" for i in range(k))]
     columns = {
-        "query": _texts(data.queries, units.query),
-        **_abreast(data.corpus, units.doc[place], names, absent),
+        "query": arrays.texts(data.queries, units.query),
+        **arrays.abreast(data.corpus, units.doc[place], names, absent),
     }
     if scored:
-        columns["scores"] = _lists(units.score[place], absent)
+        columns["scores"] = arrays.lists(units.score[place], absent)
     return pa.table(columns)
 
 
@@ -137,8 +138,8 @@ def _pair(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     place, offsets, label = units.members()
     return pa.table(
         {
-            "query": _texts(data.queries, np.repeat(units.query, np.diff(offsets))),
-            "document": _texts(data.corpus, units.doc[place]),
+            "query": arrays.texts(data.queries, np.repeat(units.query, np.diff(offsets))),
+            "document": arrays.texts(data.corpus, units.doc[place]),
             # A label and a score together would be read as two labels.
             **({"score": pa.array(units.score[place])} if scored else {"label": pa.array(label)}),
         }
@@ -149,9 +150,9 @@ def _list(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     place, offsets, label = units.members()
     return pa.table(
         {
-            "query": _texts(data.queries, units.query),
-            "documents": _ragged(_texts(data.corpus, units.doc[place]), offsets),
-            **_marks(units, place, offsets, label, scored),
+            "query": arrays.texts(data.queries, units.query),
+            "documents": arrays.ragged(arrays.texts(data.corpus, units.doc[place]), offsets),
+            **arrays.marks(units, place, offsets, label, scored),
         }
     )
 
@@ -160,21 +161,21 @@ def _ids(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     place, offsets, label = units.members()
     return pa.table(
         {
-            "query_id": _strings(data.queries.id_list, units.query),
-            "document_ids": _ragged(_strings(data.corpus.id_list, units.doc[place]), offsets),
-            **_marks(units, place, offsets, label, scored),
+            "query_id": arrays.strings(data.queries.id_list, units.query),
+            "document_ids": arrays.ragged(arrays.strings(data.corpus.id_list, units.doc[place]), offsets),
+            **arrays.marks(units, place, offsets, label, scored),
         }
     )
 
 
 def _flag(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
-    columns = {"query": _texts(data.queries, units.query)}
+    columns = {"query": arrays.texts(data.queries, units.query)}
     sides = {"pos": units.positives(), "neg": units.negatives()}
     for name, (place, offsets) in sides.items():
-        columns[name] = _ragged(_texts(data.corpus, units.doc[place]), offsets)
+        columns[name] = arrays.ragged(arrays.texts(data.corpus, units.doc[place]), offsets)
     if scored:
         for name, (place, offsets) in sides.items():
-            columns[f"{name}_scores"] = _ragged(pa.array(units.score[place]), offsets)
+            columns[f"{name}_scores"] = arrays.ragged(pa.array(units.score[place]), offsets)
     return pa.table(columns)
 
 
@@ -182,13 +183,13 @@ def _tevatron(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     def passages(place: Ints, offsets: Ints) -> pa.ListArray:
         rows = units.doc[place]
         # The title is part of the text: a passage with a title field gets a blank before its text where it is empty.
-        columns = {"docid": _strings(data.corpus.id_list, rows), "text": _texts(data.corpus, rows)}
-        return _structs(columns, units, place, offsets, scored)
+        columns = {"docid": arrays.strings(data.corpus.id_list, rows), "text": arrays.texts(data.corpus, rows)}
+        return arrays.structs(columns, units, place, offsets, scored)
 
     return pa.table(
         {
-            "query_id": _strings(data.queries.id_list, units.query),
-            "query": _texts(data.queries, units.query),
+            "query_id": arrays.strings(data.queries.id_list, units.query),
+            "query": arrays.texts(data.queries, units.query),
             "positive_passages": passages(*units.positives()),
             "negative_passages": passages(*units.negatives()),
         }
@@ -197,26 +198,28 @@ def _tevatron(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
 
 def _tevatron_ids(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     columns = {
-        "query_id": _strings(data.queries.id_list, units.query),
-        "query_text": _texts(data.queries, units.query),
+        "query_id": arrays.strings(data.queries.id_list, units.query),
+        "query_text": arrays.texts(data.queries, units.query),
     }
     sides = {"positive": units.positives(), "negative": units.negatives()}
     for name, (place, offsets) in sides.items():
-        columns[f"{name}_document_ids"] = _ragged(_strings(data.corpus.id_list, units.doc[place]), offsets)
+        columns[f"{name}_document_ids"] = arrays.ragged(arrays.strings(data.corpus.id_list, units.doc[place]), offsets)
     if scored:
         for name, (place, offsets) in sides.items():
-            columns[f"{name}_scores"] = _ragged(pa.array(units.score[place]), offsets)
+            columns[f"{name}_scores"] = arrays.ragged(pa.array(units.score[place]), offsets)
     return pa.table(columns)
 
 
 def _nemo(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     def documents(place: Ints, offsets: Ints) -> pa.ListArray:
-        return _structs({"id": _strings(data.corpus.id_list, units.doc[place])}, units, place, offsets, scored)
+        return arrays.structs(
+            {"id": arrays.strings(data.corpus.id_list, units.doc[place])}, units, place, offsets, scored
+        )
 
     return pa.table(
         {
-            "question_id": _strings(data.queries.id_list, units.query),
-            "question": _texts(data.queries, units.query),
+            "question_id": arrays.strings(data.queries.id_list, units.query),
+            "question": arrays.texts(data.queries, units.query),
             "corpus_id": pa.array([data.name] * len(units), pa.string()),
             "pos_doc": documents(*units.positives()),
             "neg_doc": documents(*units.negatives()),
@@ -229,8 +232,8 @@ def _run(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     rank = np.arange(len(place)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
     return pa.table(
         {
-            "query_id": _strings(data.queries.id_list, np.repeat(units.query, units.sizes)),
-            "doc_id": _strings(data.corpus.id_list, units.doc[place]),
+            "query_id": arrays.strings(data.queries.id_list, np.repeat(units.query, units.sizes)),
+            "doc_id": arrays.strings(data.corpus.id_list, units.doc[place]),
             "rank": pa.array(rank),
             "score": pa.array(units.score[place] if scored else (1 / rank).astype(np.float32)),
         }
@@ -259,44 +262,3 @@ LAYOUTS: dict[Format, Layout] = {
     "pylate": Layout("positive", True, _ids, even=True, main="train.parquet", sides=_ID_TABLES),
     "trec": Layout("query", True, _run),
 }
-
-
-def _marks(units: Units, place: Ints, offsets: Ints, label: NDArray[np.int8], scored: bool) -> dict[str, pa.ListArray]:
-    return {"scores" if scored else "labels": _ragged(pa.array(units.score[place] if scored else label), offsets)}
-
-
-def _texts(texts: Texts, rows: NDArray[np.integer], absent: NDArray[np.bool_] | None = None) -> pa.Array:
-    return _strings(texts.texts, rows, absent)
-
-
-def _abreast(
-    texts: Texts, rows: NDArray[np.integer], names: list[str], absent: NDArray[np.bool_] | None = None
-) -> dict[str, pa.Array]:
-    """The texts of a matrix of rows, a column for each name."""
-    flat = _texts(texts, rows.ravel(order="F"), None if absent is None else absent.ravel(order="F"))
-    return {name: flat.slice(i * len(rows), len(rows)) for i, name in enumerate(names)}
-
-
-def _strings(
-    lookup: Callable[[NDArray[np.integer]], list[str]],
-    rows: NDArray[np.integer],
-    absent: NDArray[np.bool_] | None = None,
-) -> pa.Array:
-    # Each distinct text passes through Python once; Arrow repeats it.
-    distinct, at = np.unique(rows, return_inverse=True)
-    return pa.array(lookup(distinct), pa.string()).take(pa.array(at.reshape(-1), mask=absent))
-
-
-def _ragged(values: pa.Array, offsets: Ints) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)
-
-
-def _structs(columns: dict[str, pa.Array], units: Units, place: Ints, offsets: Ints, scored: bool) -> pa.ListArray:
-    """Lists of objects with the given fields, and ``score``."""
-    fields = {**columns, **({"score": pa.array(units.score[place])} if scored else {})}
-    return _ragged(pa.StructArray.from_arrays(list(fields.values()), list(fields)), offsets)
-
-
-def _lists(matrix: NDArray[np.float32], absent: NDArray[np.bool_] | None = None) -> pa.ListArray:
-    values = pa.array(matrix.reshape(-1), mask=None if absent is None else absent.reshape(-1))
-    return _ragged(values, np.arange(len(matrix) + 1) * matrix.shape[1])

@@ -83,13 +83,8 @@ class Units:
             cost: of each unit, (units,), at least 0.
             budget: at least 1.
         """
-        total = np.cumsum(cost, dtype=np.int64)
-        start = 0
-        while start < len(self):
-            spent = total[start - 1] if start else 0
-            stop = max(start + 1, int(np.searchsorted(total, spent + budget, side="right")))
-            yield self[start:stop]
-            start = stop
+        for part in segments.slices(cost, budget):
+            yield self[part]
 
 
 def units_of(pairs: Pairs, by: str | None, per: Per, k: int | None) -> Units:
@@ -135,6 +130,5 @@ def ragged(start: NDArray[np.integer], stop: NDArray[np.integer]) -> tuple[Ints,
     (array([5, 6, 0]), array([0, 2, 3]))
     """
     counts = (stop - start).astype(np.int64)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    numbers = np.arange(offsets[-1]) + np.repeat(start - offsets[:-1], counts)
-    return numbers, offsets
+    _, numbers = segments.expand(start, counts)
+    return numbers, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from foils.core.errors import PipelineError
 from foils.core.spec import Declared
 
-_SLACK = 1e-3  # beyond 1: half-precision vectors are not exactly of unit length
+SLACK = 1e-3  # beyond 1: half-precision vectors are not exactly of unit length
 
 
 def cosines(scores: NDArray[np.floating], by: str, stage: Declared) -> NDArray[np.float64]:
@@ -23,7 +23,7 @@ def cosines(scores: NDArray[np.floating], by: str, stage: Declared) -> NDArray[n
         PipelineError: a score is beyond [-1, 1], so the vectors are not of unit length.
     """
     wide: NDArray[np.float64] = scores.astype(np.float64)
-    beyond = np.abs(wide) > 1 + _SLACK
+    beyond = np.abs(wide) > 1 + SLACK
     if beyond.any():
         raise PipelineError(
             f"{stage!r}: {int(beyond.sum()):,} of {len(wide):,} scores {by!r} are beyond [-1, 1], such as "

@@ -43,6 +43,7 @@ class PositiveNeighbours(Source):
     by: str  # name of a bi-encoder, or bm25 (k1 0.9, b 0.4)
     k: int  # candidates per query
     language: str | None = "english"  # for bm25: Snowball stemmer and stop words; None for neither
+    partial = True
 
     def check(self) -> None:
         """Bound of k; the name must not mean something else."""
@@ -94,12 +95,6 @@ class PositiveNeighbours(Source):
             if len(first):
                 scores[part.start + owner[first]] = np.maximum.reduceat(values, first)
         return scores
-
-    def scored(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """As ``score``; NaN stands where there is no positive to compare with."""
-        values = self.score(query, doc, ctx)
-        self.refuse_infinite(values[~np.isnan(values)])
-        return values
 
     def _pairs(self, positive: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         if self.by == "bm25":

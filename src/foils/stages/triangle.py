@@ -40,6 +40,7 @@ class PositiveSimilarity(Scorer):
 
     encoder: str  # name of the bi-encoder
     positives: Literal["nearest", "lowest", "highest"] = "nearest"  # which of several positives
+    partial = True
 
     def check(self) -> None:
         """The name must not mean something else."""
@@ -74,12 +75,6 @@ class PositiveSimilarity(Scorer):
         scores = np.full(len(query), np.nan, np.float32)
         scores[chosen >= 0] = pair_scores(vectors, vectors, chosen[chosen >= 0], doc[chosen >= 0])
         return scores
-
-    def scored(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """As ``score``; NaN stands where there is no positive to compare with."""
-        values = self.score(query, doc, ctx)
-        self.refuse_infinite(values[~np.isnan(values)])
-        return values
 
     def _chosen(self, asked: NDArray[np.int32], ctx: Context) -> NDArray[np.int32]:
         """One positive of each query, -1 for none."""

@@ -16,9 +16,8 @@ from foils.core.segments import Reduction
 from foils.core.spec import declare, require
 from foils.core.thresholds import angle
 from foils.stages.context import Context
+from foils.stages.cosines import SLACK
 from foils.stages.readers import Filter
-
-_ROUNDING = 1e-3  # how far beyond 1 the inner product of two unit vectors may be, half precision included
 
 
 @declare
@@ -141,7 +140,7 @@ class Angle(Filter):
     def keep(self, view: View) -> Any:
         """What is not outside."""
         score = view[self.by]
-        outside = abs(score) > 1 + _ROUNDING
+        outside = abs(score) > 1 + SLACK
         if outside.any():
             raise PipelineError(
                 f"{self!r}: {int(outside.sum()):,} of {math.prod(outside.shape):,} scores are beyond ±1, so they are "

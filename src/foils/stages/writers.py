@@ -9,6 +9,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ _TAKEN = ("score", "bm25", "random", "deepened", "relaxed", "qrels")  # names th
 class Writer(Stage):
     """What sources and scorers share: they write a column. An author writes ``score``."""
 
+    partial: ClassVar[bool] = False  # whether NaN may stand where there is nothing to compare with
+
     @property
     def column(self) -> str | None:
         """The score column it writes, or None if there is no score."""
@@ -40,13 +43,13 @@ class Writer(Stage):
         return json.dumps([self.column, *map(model, self.encoders())], sort_keys=True)
 
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Score of each (query, doc), float32 (n,), finite; higher is closer."""
+        """Score of each (query, doc), float32 (n,), finite (or NaN if ``partial``); higher is closer."""
         raise NotImplementedError
 
     def scored(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """As ``score``; a model that returns NaN or infinity is refused with `ModelError`."""
         values = self.score(query, doc, ctx)
-        self.refuse_infinite(values)
+        self.refuse_infinite(values[~np.isnan(values)] if self.partial else values)
         return values
 
     def refuse_infinite(self, values: NDArray[np.float32]) -> None:
