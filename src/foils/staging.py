@@ -36,7 +36,8 @@ def differences(job: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """What of a job another one does not share, as short texts: ``seed 1 instead of 0``."""
     found = []
     for name, value in job.items():
-        if name in other and other[name] == value:
+        same = name in other and other[name] == value
+        if same or (name == "pipeline_full" and job.get("pipeline") != other.get("pipeline")):
             continue
         short = isinstance(value, str | int | float) and len(str(value)) < 60
         found.append(f"{name} {other.get(name)!r} instead of {value!r}" if short else name)

@@ -142,7 +142,12 @@ def test_evaluate_bm25_and_its_own_run_file(little, tmp_path):
         (["mine", "{data}", "bm52", "-o", "{out}"], 2, "Did you mean 'bm25'"),
         (["mine", "{data}", "in-batch", "-o", "{out}"], 2, "mines nothing"),
         (["mine", "{data}", "BM25(k=5)", "--split", "trian", "-o", "{out}"], 1, "Did you mean 'train'"),
-        (["mine", "{data}", "Dense('student', k=5)", "-o", "{out}"], 2, "--encoder student=MODEL"),
+        (
+            ["mine", "{data}", "Dense('student', k=5)", "-o", "{out}"],
+            2,
+            "the model 'student', but the models given are: none",
+        ),
+        (["mine", "{data}", "BM25(k=5)", "-o", "{out}", "--split", "tset"], 1, "Pass one of them with --split."),
         (["mine", "{data}", "BM25(k=5)", "--encoder", "x=minilm", "-o", "{out}"], 2, "names no model 'x'"),
         (["mine", "{data}", "BM25(k=5)", "--encoder", "minilm", "-o", "{out}"], 2, "write NAME=MODEL"),
         (["mine", "{data}", "BM25(k=5)", "--encoder", "x=a", "--encoder", "x=b", "-o", "{out}"], 2, "give it once"),

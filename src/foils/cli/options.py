@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from foils.adapters import precision
+from foils.core.errors import DataError
 
 if TYPE_CHECKING:
     from foils.core.collection import Collection
@@ -36,8 +37,11 @@ def loaded(source: str) -> Collection:
 
 
 def checked(split: str, data: Collection) -> str:
-    """The split, if the collection has it; its typed error names those there are."""
-    data.qrels(split)
+    """The split, if the collection has it; the error names those there are."""
+    try:
+        data.qrels(split)
+    except DataError as error:
+        raise DataError(str(error), remedy="Pass one of them with --split.") from None
     return split
 
 

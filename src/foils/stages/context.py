@@ -92,7 +92,7 @@ class Context:
         return self.once(("identity", name), lambda: self._identity(name))
 
     def _identity(self, name: str) -> dict[str, str]:
-        if hasattr(self.encoders.get(name), "encode"):
+        if hasattr(self._named(name, "fingerprint", "model"), "encode"):
             model = self.encoder(name)
             kinds: tuple[Kind, Kind] = ("query", "document")
             return {"name": model.name, **{kind: model.fingerprint(kind) for kind in kinds}}
