@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyarrow import feather
 
 from foils.core.pairs import Pairs, joined
-from foils.parts import Step, part_table
+from foils.parts import RANK, SCORE, Step, named, part_table
 from foils.stages.capped import WholeSampler
 from foils.stages.context import Context
 from foils.stages.readers import Filter
@@ -139,8 +139,8 @@ def share(pairs: Pairs, block: Rows) -> Pairs:
 
 def _table(pairs: Pairs) -> pa.Table:
     columns: dict[str, Any] = {"query": pairs.query, "doc": pairs.doc, "label": pairs.label, "dropped": pairs.dropped}
-    columns |= {f"score.{name}": values for name, values in pairs.scores.items()}
-    columns |= {f"rank.{name}": values for name, values in pairs.ranks.items()}
+    columns |= {SCORE + name: values for name, values in pairs.scores.items()}
+    columns |= {RANK + name: values for name, values in pairs.ranks.items()}
     latest = {} if pairs.latest is None else {"latest": pairs.latest}
     return pa.table(columns).replace_schema_metadata(latest)
 
@@ -148,8 +148,8 @@ def _table(pairs: Pairs) -> pa.Table:
 def _pairs(path: Path) -> Pairs:
     table = feather.read_table(path)
     columns = {name: table[name].to_numpy() for name in table.column_names}
-    scores = {name[6:]: values for name, values in columns.items() if name.startswith("score.")}
-    ranks = {name[5:]: values for name, values in columns.items() if name.startswith("rank.")}
+    scores = {name: columns[column] for name, column in named(SCORE, columns)}
+    ranks = {name: columns[column] for name, column in named(RANK, columns)}
     latest = (table.schema.metadata or {}).get(b"latest")
     name = None if latest is None else latest.decode()
     return Pairs(columns["query"], columns["doc"], columns["label"], scores, ranks, columns["dropped"], name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from foils.core.collection import Collection
 from foils.core.pairs import Pairs
 from foils.core.texts import Texts
 
+SCORE, RANK = "score.", "rank."  # what the columns of scores and of ranks begin with
 _ROWS = "foils.rows"  # key of the documents' rows in a part's metadata
 
 
@@ -56,10 +58,15 @@ def part_table(pairs: Pairs, known: Pairs, data: Collection, steps: list[Step]) 
         "dropped": _reasons(pairs.dropped, steps),
     }
     for name in sorted(pairs.ranks):
-        columns[f"rank.{name}"] = pa.array(pairs.ranks[name], mask=pairs.ranks[name] == 0)
+        columns[RANK + name] = pa.array(pairs.ranks[name], mask=pairs.ranks[name] == 0)
     for name in sorted(pairs.scores):
-        columns[f"score.{name}"] = pa.array(pairs.scores[name], mask=np.isnan(pairs.scores[name]))
+        columns[SCORE + name] = pa.array(pairs.scores[name], mask=np.isnan(pairs.scores[name]))
     return pa.table(columns).replace_schema_metadata({_ROWS: _packed(docs)})
+
+
+def named(prefix: str, columns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Name and column of each score, or of each rank."""
+    return ((column.removeprefix(prefix), column) for column in columns if column.startswith(prefix))
 
 
 def _ids(texts: Texts, distinct: NDArray[np.int64], codes: NDArray[np.int32]) -> pa.DictionaryArray:

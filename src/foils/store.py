@@ -26,7 +26,7 @@ from foils.core.collection import Collection, find
 from foils.core.errors import DataError, StoreError
 from foils.core.foreign import is_run, pairs_from, read_listing
 from foils.core.pairs import POSITIVE, SET_ASIDE, Pairs, joined
-from foils.parts import Step, doc_rows
+from foils.parts import RANK, SCORE, Step, doc_rows, named
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -95,7 +95,7 @@ class Negatives:
         """The score columns of the parts."""
         parts = self.parts()
         names = pq.read_schema(parts[0]).names if parts else []
-        return tuple(name[6:] for name in names if name.startswith("score."))
+        return tuple(name for name, _ in named(SCORE, names))
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -154,10 +154,8 @@ class Negatives:
 
     def _pairs(self, table: pa.Table, data: Collection) -> Pairs:
         query, doc = self._rows(table, "query", data), self._rows(table, "doc", data)
-        scores = {name[6:]: _floats(table[name]) for name in table.column_names if name.startswith("score.")}
-        ranks = {
-            name[5:]: table[name].fill_null(0).to_numpy() for name in table.column_names if name.startswith("rank.")
-        }
+        scores = {name: _floats(table[column]) for name, column in named(SCORE, table.column_names)}
+        ranks = {name: table[column].fill_null(0).to_numpy() for name, column in named(RANK, table.column_names)}
         codes = {step.reason: step.code for step in self.steps}
         reasons = table["dropped"].combine_chunks()
         by_code = np.array([codes[text] for text in reasons.dictionary.to_pylist()] or [0], np.int16)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from foils.core.groups import Groups
-from foils.core.segments import expand
+from foils.core.ragged import expand
 
 
 def test_members_are_the_rows_of_each_group_in_order():

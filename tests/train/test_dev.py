@@ -10,11 +10,11 @@ import pytest
 from ir_measures import RR, nDCG
 
 from foils.core.errors import SpecError
+from foils.core.ragged import Lists
 from foils.train import TrainOptions
 from foils.train.checkpoints import folder_of, is_complete, mark, newest, prune
 from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import divide, make_dev, measures
-from foils.train.rows import Lists
 
 
 @pytest.mark.parametrize("depth", [4, 10, 30])
@@ -25,7 +25,7 @@ def test_measures_are_those_of_ir_measures(depth):
     relevant = [np.sort(rng.choice(docs, size, replace=False)) for size in sizes]
     found = np.array([rng.choice(docs, depth, replace=False) for _ in range(queries)], np.int32)
     found[3, 2:] = -1
-    got = measures(found, Lists(np.concatenate(relevant).astype(np.int32), np.concatenate(([0], np.cumsum(sizes)))))
+    got = measures(found, Lists(np.concatenate(([0], np.cumsum(sizes))), np.concatenate(relevant).astype(np.int32)))
     qrels = {f"q{i}": {f"d{d}": 1 for d in row} for i, row in enumerate(relevant)}
     run = {f"q{i}": {f"d{d}": float(-r) for r, d in enumerate(row) if d >= 0} for i, row in enumerate(found)}
     expected = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10], qrels, run)
@@ -54,7 +54,7 @@ def test_the_sample_is_bounded_and_has_all_positives(learnable):
     dev = make_dev(learnable, "train", held, TrainOptions(dev_queries=20, dev_docs=40))
     assert len(dev.queries) == 20
     assert len(dev.docs) == 40
-    assert set(dev.relevant.values.tolist()) <= set(dev.docs.tolist())
+    assert set(dev.relevant.rows.tolist()) <= set(dev.docs.tolist())
     assert dev.relevant.sizes.tolist() == [1] * 20
     assert "copy" not in learnable.corpus.id_list(dev.docs), "one document for each distinct text"
     everything = make_dev(learnable, "train", held, TrainOptions(dev_docs=10_000))

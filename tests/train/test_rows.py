@@ -30,7 +30,7 @@ def test_one_row_per_query_and_distinct_positive(fake):
     rows = make_rows(data, "train", queries=ALL)
     assert list(zip(rows.query.tolist(), rows.doc.tolist(), strict=True)) == [(0, 3), (1, 4), (1, 6)]
     assert rows.turn.tolist() == [0, 0, 1]
-    assert rows.known.take(rows.slot)[0].tolist() == [3, 4, 6, 4, 6]
+    assert rows.known.members(rows.slot)[1].tolist() == [3, 4, 6, 4, 6]
 
 
 def test_only_the_given_queries(fake):
@@ -42,7 +42,7 @@ def test_known_positives_among_the_negatives_are_left_out_and_counted(fake):
     # 5 is a copy of the positive 4; 21 and 22 are the same text.
     mined = Pairs.build([0, 0, 0, 0, 0], [3, 5, 20, 21, 22], [0, 0, 0, 0, 0])
     rows = make_rows(fake([(0, 3), (0, 4)], same={5: 4, 22: 21}), "train", queries=ALL, negatives=mined)
-    assert sorted(rows.negatives.values.tolist()) == [20, 21]
+    assert sorted(rows.negatives.rows.tolist()) == [20, 21]
     assert rows.report["negatives_that_are_positives"] == 2
 
 
@@ -50,7 +50,7 @@ def test_positives_that_a_labeler_added_are_positives(fake):
     mined = Pairs.build([0, 0, 0], [7, 8, 9], [1, 0, -1])
     rows = make_rows(fake([(0, 3)]), "train", queries=ALL, negatives=mined)
     assert rows.doc.tolist() == [3, 7]
-    assert rows.negatives.values.tolist() == [8]
+    assert rows.negatives.rows.tolist() == [8]
 
 
 def test_short_lists_stay_short_and_no_positive_fills_them(fake, mined):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.protocols import Found
+from foils.core.ragged import spans
 
 _SPREAD = 4  # groups per wanted row: the bound then admits about 1.15 k rows
 
@@ -55,9 +56,7 @@ def ranked(query: NDArray[np.int32], row: NDArray[np.int32], score: NDArray[np.f
     """
     order = np.lexsort((row, -score, query))
     starts = np.searchsorted(query[order], np.arange(queries + 1))
-    sizes = np.minimum(np.diff(starts), k)
-    owner = np.repeat(np.arange(queries), sizes)
-    place = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    owner, place = spans(np.minimum(np.diff(starts), k))
     taken = order[starts[owner] + place]
     rows = np.full((queries, k), -1, np.int32)
     scores = np.full((queries, k), -np.inf, np.float32)

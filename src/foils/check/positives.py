@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from foils.check.hits import Found, Skipped, cut, negatives, quoted
 from foils.check.subject import Ints, Subject
-from foils.core import segments
+from foils.core import ragged
 from foils.core.minhash import NearTexts
 from foils.core.packing import pack, unpack
 from foils.core.pairs import POSITIVE
@@ -82,8 +82,8 @@ def _pairs(subject: Subject) -> Iterator[tuple[Ints, NDArray[np.int32]]]:
     query, doc = unpack(np.unique(pack(*subject.positives)))
     at = subject.negative
     lo, hi = (np.searchsorted(query, subject.query[at], side) for side in ("left", "right"))
-    for part in segments.slices(hi - lo, _PAIRS) if len(at) else [slice(0)]:
-        which, place = segments.expand(lo[part], (hi - lo)[part])
+    for part in ragged.slices(hi - lo, _PAIRS) if len(at) else [slice(0)]:
+        which, place = ragged.expand(lo[part], (hi - lo)[part])
         yield at[part][which], doc[place]
 
 

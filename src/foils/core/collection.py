@@ -21,6 +21,7 @@ from foils.core import noise
 from foils.core.cache import cache_root
 from foils.core.errors import DataError
 from foils.core.pairs import Pairs
+from foils.core.ragged import expand
 from foils.core.text import did_you_mean
 from foils.core.texts import Texts, mapped
 
@@ -164,10 +165,9 @@ class Collection:
         leader = self.same[pairs.doc]
         size = counts[leader]
         if len(size) and size.max() > 1:
-            row = np.repeat(np.arange(len(pairs)), size)
-            within = np.arange(len(row)) - np.repeat(np.cumsum(size) - size, size)
+            row, place = expand(starts[leader], size)
             query, grade, label = pairs.query[row], pairs.scores["grade"][row], pairs.label[row]
-            doc = order[starts[leader][row] + within]
+            doc = order[place]
             keep = strongest(query, doc, grade)
             return Pairs.build(query[keep], doc[keep], label[keep], scores={"grade": grade[keep]})
         return pairs

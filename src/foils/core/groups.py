@@ -8,37 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.core import segments
-
-
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """Rows by number of list; a row may be in several lists.
-
-    Attributes:
-        starts: int64 (lists + 1,), where each list begins in ``rows``.
-        rows: int32 (n,), the lists one after the other.
-    """
-
-    starts: NDArray[np.int64]
-    rows: NDArray[np.int32]
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Rows in each list, int64 (lists,)."""
-        return np.diff(self.starts)
-
-    def members(self, codes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-        """All rows of the given lists.
-
-        Args:
-            codes: numbers of lists, repeats allowed, none below 0.
-
-        Returns:
-            For each member, which of ``codes`` it is for, int64, and its row, int32.
-        """
-        which, at = segments.expand(self.starts[codes], self.sizes[codes])
-        return which, self.rows[at]
+from foils.core.ragged import Lists
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,13 @@ queries at once; nothing loops over queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from foils.core.ragged import places
 
 Reduction = Literal["min", "max", "mean"]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -32,40 +34,6 @@ def starts_of(query: NDArray[np.integer]) -> NDArray[np.int64]:
         return np.zeros(1, dtype=np.int64)
     changes = np.flatnonzero(query[1:] != query[:-1]) + 1
     return np.concatenate(([0], changes, [len(query)])).astype(np.int64)
-
-
-def expand(first: NDArray[np.integer], sizes: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The members of several runs, one after the other: run i is ``first[i], first[i] + 1, ...``, ``sizes[i]`` long.
-
-    Args:
-        first: where each run begins, shape (runs,).
-        sizes: how long it is, shape (runs,).
-
-    Returns:
-        int64 (members,) each: which run, and the member.
-
-    >>> [part.tolist() for part in expand(np.array([5, 0]), np.array([2, 3]))]
-    [[0, 0, 1, 1, 1], [5, 6, 0, 1, 2]]
-    """
-    sizes = np.asarray(sizes, np.int64)
-    run = np.repeat(np.arange(len(sizes)), sizes)
-    within = np.arange(len(run)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    return run, np.asarray(first, np.int64)[run] + within
-
-
-def slices(sizes: NDArray[np.integer], cells: int) -> Iterator[slice]:
-    """Consecutive slices whose ``sizes`` sum to at most ``cells`` each; one that is larger has a slice to itself.
-
-    >>> [(part.start, part.stop) for part in slices(np.array([2, 2, 9, 1]), cells=4)]
-    [(0, 2), (2, 3), (3, 4)]
-    """
-    ends = np.cumsum(sizes, dtype=np.int64)
-    start = 0
-    while start < len(sizes):
-        before = ends[start - 1] if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + cells, side="right")))
-        yield slice(start, stop)
-        start = stop
 
 
 def spread(per_query: NDArray[Scalar], starts: NDArray[np.int64]) -> NDArray[Scalar]:
@@ -183,7 +151,7 @@ def _ranks_by_sorting(
     keys = (-values, query) if tie is None else (tie, -values, query)
     order = np.lexsort(keys)
     out = np.empty(len(values), dtype=np.int32)
-    out[order] = np.arange(len(values), dtype=np.int64) - np.repeat(starts[:-1], np.diff(starts)) + 1
+    out[order] = places(starts) + 1
     return out
 
 

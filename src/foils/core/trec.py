@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from foils.core.collection import Collection, strongest
 from foils.core.errors import DataError
 from foils.core.pairs import Pairs
+from foils.core.ragged import places
 from foils.core.readers import opened, text_lines
 from foils.core.segments import starts_of
 from foils.core.tables import Block, file_state
@@ -113,7 +114,7 @@ def read_run(path: str | Path, data: Collection, *, name: str = "run", on_unknow
     once = np.sort(strongest(query, doc, score))
     by_score = once[np.lexsort((position[once], -score[once], query[once]))]
     starts = starts_of(query[by_score])
-    ranks = np.arange(len(by_score)) - np.repeat(starts[:-1], np.diff(starts)) + 1
+    ranks = places(starts) + 1
     return Pairs.build(query[by_score], doc[by_score], scores={name: score[by_score]}, ranks={name: ranks})
 
 

@@ -17,6 +17,7 @@ from foils.core.atomic import replacing
 from foils.core.collection import Collection
 from foils.core.errors import DataError, ModelError
 from foils.core.pairs import Pairs
+from foils.core.ragged import places
 from foils.core.trec import read_run
 from foils.evaluate.measures import RANK
 
@@ -111,7 +112,7 @@ def own_documents(data: Collection, rows: NDArray[np.int32]) -> Pairs:
 def without(run: Pairs, removed: Pairs, depth: int | None = None) -> Pairs:
     """A ranking without some pairs, numbered anew and cut to ``depth``."""
     rest = run.take(removed.find(run) < 0)
-    place = np.arange(len(rest)) - np.repeat(rest.starts[:-1], np.diff(rest.starts)) + 1
+    place = places(rest.starts) + 1
     numbered = rest.with_scores(RANK, rest.scores[RANK], place.astype(np.int32))
     return numbered if depth is None else numbered.take(place <= depth)
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from foils.core.collection import Collection
+from foils.core.ragged import places
 from foils.core.texts import Texts
 from foils.export import arrays
 from foils.export.units import Ints, Per, Units
@@ -229,7 +230,7 @@ def _nemo(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
 
 def _run(units: Units, data: Collection, k: int, scored: bool) -> pa.Table:
     place, offsets = units.negatives()
-    rank = np.arange(len(place)) - np.repeat(offsets[:-1], np.diff(offsets)) + 1
+    rank = places(offsets) + 1
     return pa.table(
         {
             "query_id": arrays.strings(data.queries.id_list, np.repeat(units.query, units.sizes)),

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foils.core import segments
 from foils.core.pairs import POSITIVE, Pairs
+from foils.core.ragged import expand, slices
 
 Per = Literal["positive", "query"]
 Ints = NDArray[np.int64]
@@ -83,7 +84,7 @@ class Units:
             cost: of each unit, (units,), at least 0.
             budget: at least 1.
         """
-        for part in segments.slices(cost, budget):
+        for part in slices(cost, budget):
             yield self[part]
 
 
@@ -130,5 +131,5 @@ def ragged(start: NDArray[np.integer], stop: NDArray[np.integer]) -> tuple[Ints,
     (array([5, 6, 0]), array([0, 2, 3]))
     """
     counts = (stop - start).astype(np.int64)
-    _, numbers = segments.expand(start, counts)
+    _, numbers = expand(start, counts)
     return numbers, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

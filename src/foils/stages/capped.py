@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.core import segments
+from foils.core import ragged, segments
 from foils.core.errors import PipelineError
 from foils.core.pairs import CANDIDATE, Pairs, View
 from foils.core.spec import declare, require
@@ -164,22 +164,21 @@ class _Matching:
         while len(asking):
             count = np.minimum(self.missing[asking], self.end[asking] - self.next[asking])
             asking, count = asking[count > 0], count[count > 0]
-            asked = self.order[segments.expand(self.next[asking], count)[1]]
+            asked = self.order[ragged.expand(self.next[asking], count)[1]]
             self.next[asking] += count
             self.missing[asking] -= count
             rejected = self.query[self._answer(asked)]
             asking, again = np.unique(rejected, return_counts=True)
             self.missing[asking] += again
-        return self.held[segments.expand(self.slot, self.filled)[1]]
+        return self.held[ragged.expand(self.slot, self.filled)[1]]
 
     def _answer(self, asked: Places) -> Places:
         """Documents keep the best of what they hold and what is asked; returns the pairs they reject."""
         docs = np.unique(self.doc[asked])
-        pairs = np.concatenate([self.held[segments.expand(self.slot[docs], self.filled[docs])[1]], asked])
+        pairs = np.concatenate([self.held[ragged.expand(self.slot[docs], self.filled[docs])[1]], asked])
         pairs = pairs[np.lexsort((self.rank[pairs], self.doc[pairs]))]
         starts = segments.starts_of(self.doc[pairs])
-        sizes = np.diff(starts)
-        keeps = np.arange(len(pairs)) - np.repeat(starts[:-1], sizes) < self.capacity
-        self.filled[docs] = np.minimum(sizes, self.capacity)
-        self.held[segments.expand(self.slot[docs], self.filled[docs])[1]] = pairs[keeps]
+        keeps = ragged.places(starts) < self.capacity
+        self.filled[docs] = np.minimum(np.diff(starts), self.capacity)
+        self.held[ragged.expand(self.slot[docs], self.filled[docs])[1]] = pairs[keeps]
         return pairs[~keeps]

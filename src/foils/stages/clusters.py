@@ -16,8 +16,9 @@ from foils.adapters.exact import ExactIndex, pair_scores
 from foils.adapters.kmeans import nearest, spherical_kmeans, unit
 from foils.adapters.protocols import Kind
 from foils.core.errors import DataError
-from foils.core.groups import Groups, Lists
+from foils.core.groups import Groups
 from foils.core.packing import pack, unpack
+from foils.core.ragged import Lists
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import Found, drawn, positives_of

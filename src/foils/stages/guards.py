@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.exact import pair_scores
-from foils.core import segments
+from foils.core import ragged
 from foils.core.errors import DataError, PipelineError
 from foils.core.minhash import NearTexts
 from foils.core.packing import pack, unpack
@@ -192,8 +192,8 @@ def _candidates_and_positives(view: Pairs) -> Iterator[tuple[NDArray[np.int64], 
     candidates, positives = np.flatnonzero(view.label == CANDIDATE), np.flatnonzero(view.label == POSITIVE)
     first = np.searchsorted(view.query[positives], view.query[candidates], side="left")
     size = np.searchsorted(view.query[positives], view.query[candidates], side="right") - first
-    for part in segments.slices(size, _PAIRS):
-        which, at = segments.expand(first[part], size[part])
+    for part in ragged.slices(size, _PAIRS):
+        which, at = ragged.expand(first[part], size[part])
         yield candidates[part][which], positives[at]
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.core import noise, segments
-from foils.core.groups import Lists
+from foils.core import noise, ragged
 from foils.core.packing import pack
+from foils.core.ragged import Lists
 from foils.stages.context import Context
 
 Found = tuple[NDArray[np.int32], NDArray[np.float32]]
@@ -21,7 +21,7 @@ def positives_of(query: NDArray[np.int32], ctx: Context) -> tuple[NDArray[np.int
     """The known positives of queries, copies included: owner and document of each, by owner."""
     positives = ctx.data.positives(ctx.split)
     first, last = (np.searchsorted(positives.query, query, side=side) for side in ("left", "right"))
-    owner, at = segments.expand(first, last - first)
+    owner, at = ragged.expand(first, last - first)
     return owner, positives.doc[at]
 
 
@@ -37,6 +37,17 @@ def is_positive(query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) 
         return np.zeros(len(query), bool)
     sought = pack(query, doc)
     found: NDArray[np.bool_] = known[np.minimum(np.searchsorted(known, sought), len(known) - 1)] == sought
+    return found
+
+
+def largest(
+    owner: NDArray[np.integer], value: NDArray[np.float32], queries: int, otherwise: float
+) -> NDArray[np.float32]:
+    """The largest value of each query, float32 (queries,); ``otherwise`` for those without any. By owner."""
+    found = np.full(queries, otherwise, np.float32)
+    first = np.flatnonzero(np.diff(owner, prepend=-1))
+    if len(first):
+        found[owner[first]] = np.maximum.reduceat(value, first)
     return found
 
 
@@ -104,7 +115,7 @@ def drawn(
     sizes = np.bincount(owner, weights=members.sizes[code], minlength=len(query)).astype(np.int64)
     bounds = np.searchsorted(owner, np.arange(len(query) + 1))
     found = []
-    for part in segments.slices(sizes, CELLS):
+    for part in ragged.slices(sizes, CELLS):
         rows = slice(bounds[part.start], bounds[part.stop])
         which, doc = members.members(code[rows])
         at = owner[rows][which]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.exact import ExactIndex, pair_scores
-from foils.core import segments
+from foils.core import ragged
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import (
@@ -19,6 +19,7 @@ from foils.stages.lists import (
     counts_of,
     is_positive,
     joined,
+    largest,
     merged,
     positives_of,
 )
@@ -73,7 +74,7 @@ class PositiveNeighbours(Source):
         """Search with each distinct positive, then take the best of the lists of each query."""
         found = []
         known = counts_of(query, ctx)
-        for part in segments.slices(known * depth, 8 * CELLS):
+        for part in ragged.slices(known * depth, 8 * CELLS):
             owner, positive = positives_of(query[part], ctx)
             distinct, at = np.unique(positive, return_inverse=True)
             found.append(_best(owner, at, known[part], self._search(distinct, depth, ctx)))
@@ -88,12 +89,9 @@ class PositiveNeighbours(Source):
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """The largest score of any pair with a positive of the query; NaN for queries without positives."""
         scores = np.full(len(query), np.nan, np.float32)
-        for part in segments.slices(counts_of(query, ctx), CELLS):
+        for part in ragged.slices(counts_of(query, ctx), CELLS):
             owner, positive = positives_of(query[part], ctx)
-            values = self._pairs(positive, doc[part][owner], ctx)
-            first = np.flatnonzero(np.diff(owner, prepend=-1))
-            if len(first):
-                scores[part.start + owner[first]] = np.maximum.reduceat(values, first)
+            scores[part] = largest(owner, self._pairs(positive, doc[part][owner], ctx), len(scores[part]), np.nan)
         return scores
 
     def _pairs(self, positive: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
@@ -110,13 +108,10 @@ def _best(owner: NDArray[np.int64], at: NDArray[np.int64], sizes: NDArray[np.int
     doc, score = searched
     depth = doc.shape[1]
     # Any one full list reaches down to its last score; what is below the highest of those cannot be among the best.
-    floor = np.full(len(sizes), -np.inf, np.float32)
-    first = np.flatnonzero(np.diff(owner, prepend=-1))
-    if len(first):
-        floor[owner[first]] = np.maximum.reduceat(score[at, -1], first)
+    floor = largest(owner, score[at, -1], len(sizes), -np.inf)
     bounds = np.cumsum(sizes) - sizes
     found = []
-    for part in segments.slices(sizes * depth, CELLS):
+    for part in ragged.slices(sizes * depth, CELLS):
         rows = slice(bounds[part.start], bounds[part.stop - 1] + sizes[part.stop - 1])
         here = (doc[at[rows]] >= 0) & (score[at[rows]] >= floor[owner[rows], None])
         which, place = np.nonzero(here)
@@ -170,7 +165,7 @@ class QuestionNeighbours(Source):
         found = []
         bounds = np.searchsorted(owner, np.arange(len(query) + 1))
         answers = np.bincount(owner, weights=counts_of(other, ctx), minlength=len(query)).astype(np.int64)
-        for part in segments.slices(answers, CELLS):
+        for part in ragged.slices(answers, CELLS):
             rows = slice(bounds[part.start], bounds[part.stop])
             asked, doc = positives_of(other[rows], ctx)
             at = owner[rows][asked]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from foils.core import segments
 from foils.core.packing import pack
 from foils.core.pairs import CANDIDATE, Pairs
+from foils.core.ragged import places
 from foils.core.spec import declare, require
 from foils.stages.clusters import clusters_of
 from foils.stages.context import Context
@@ -31,7 +32,7 @@ def best_of_each(view: Pairs, group: NDArray[np.integer], by: str, n: int) -> ND
     key = pack(view.query[rows], group[rows])
     order = np.lexsort((view.doc[rows], -view[by][rows], key))
     starts = segments.starts_of(key[order])
-    place = np.arange(len(rows)) - np.repeat(starts[:-1], np.diff(starts))
+    place = places(starts)
     keep[rows[order]] = place < n
     return keep
 

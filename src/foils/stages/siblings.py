@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.core import segments
+from foils.core import ragged
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import CELLS, Found, counts_of, drawn, is_positive, joined, merged, positives_of
@@ -47,7 +47,7 @@ class Siblings(Source):
     def _near(self, query: NDArray[np.int32], depth: int, family: Parents, ctx: Context) -> Found:
         groups, known = family.groups, counts_of(query, ctx)
         found = []
-        for part in segments.slices(known * (2 * (depth + known) + 1), CELLS):
+        for part in ragged.slices(known * (2 * (depth + known) + 1), CELLS):
             owner, positive = positives_of(query[part], ctx)
             inside = family.code[positive] >= 0
             owner, positive = owner[inside], positive[inside]
@@ -56,7 +56,7 @@ class Siblings(Source):
             place, code = groups.place[positive], family.code[positive]
             first = np.maximum(place - reach, groups.starts[code])
             last = np.minimum(place + reach + 1, groups.starts[code + 1])
-            which, at = segments.expand(first, last - first)
+            which, at = ragged.expand(first, last - first)
             doc = groups.order[at]
             free = ~is_positive(query[part][owner[which]], doc, ctx)
             which, at, doc = which[free], at[free], doc[free]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from foils.core.packing import pack, unpack
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.lists import CELLS, Found, joined, padded, positives_of
+from foils.stages.lists import CELLS, Found, joined, largest, padded, positives_of
 from foils.stages.stage import Stage
 from foils.stages.writers import Source, check_model_name
 
@@ -89,12 +89,9 @@ class Trajectory(Source):
         """How many checkpoints score the document above the query's best positive; 0 where there is no positive."""
         distinct, at = np.unique(query, return_inverse=True)
         owner, positive = positives_of(distinct, ctx)
-        first = np.flatnonzero(np.diff(owner, prepend=-1))
         count = np.zeros(len(query), np.float32)
         for name in self.checkpoints:
-            best = np.full(len(distinct), np.inf, np.float32)
-            if len(first):
-                known = ctx.similarity(name, distinct[owner], positive)
-                best[owner[first]] = np.maximum.reduceat(known, first)
+            known = ctx.similarity(name, distinct[owner], positive)
+            best = largest(owner, known, len(distinct), np.inf)
             count += ctx.similarity(name, query, doc) > best[at]
         return count

@@ -61,7 +61,7 @@ def lay_out(rows: Rows, chosen: NDArray[np.integer], epoch: int, limit: int | No
     own = np.zeros((len(chosen), len(docs)), bool)
     own[owner, np.searchsorted(docs, negatives)] = True
     own[np.arange(len(chosen)), target] = True
-    known, of_row = rows.known.take(rows.slot[chosen])
+    of_row, known = rows.known.members(rows.slot[chosen])
     column = np.minimum(np.searchsorted(docs, known), len(docs) - 1)
     here = docs[column] == known
     label = np.zeros(own.shape, np.int8)

@@ -12,8 +12,8 @@ from foils.core import noise
 from foils.core.collection import Collection
 from foils.core.packing import pack, unpack
 from foils.core.pairs import Pairs
+from foils.core.ragged import Lists
 from foils.train.options import TrainOptions
-from foils.train.rows import Lists
 
 METRIC = "nDCG@10"
 DEPTH = 10
@@ -77,9 +77,9 @@ def make_dev(data: Collection, split: str, queries: NDArray[np.int32], options: 
     positives = positives.take(np.isin(positives.query, chosen))
     relevant = _relevant(positives, data.same)
     leaders = np.flatnonzero(data.same == np.arange(len(data.same))).astype(np.int32)
-    others = np.setdiff1d(leaders, relevant.values)
+    others = np.setdiff1d(leaders, relevant.rows)
     room = max((options.dev_docs or len(leaders)) - (len(leaders) - len(others)), 0)
-    docs = np.union1d(relevant.values, _least(data.corpus.keys[others], others, room)).astype(np.int32)
+    docs = np.union1d(relevant.rows, _least(data.corpus.keys[others], others, room)).astype(np.int32)
     report = {"queries": len(chosen), "documents": len(docs), "held_out": len(queries)}
     return Dev(positives.queries, docs, relevant, report)
 
@@ -92,7 +92,7 @@ def _least(keys: NDArray[np.uint64], rows: NDArray[np.int32], count: int) -> NDA
 def _relevant(positives: Pairs, same: NDArray[np.int32]) -> Lists:
     query, doc = unpack(np.unique(pack(positives.query, same[positives.doc])))
     sizes = np.bincount(np.searchsorted(positives.queries, query), minlength=len(positives.queries))
-    return Lists(doc, np.concatenate(([0], np.cumsum(sizes))).astype(np.int64))
+    return Lists(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), doc)
 
 
 def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
@@ -107,7 +107,7 @@ def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
     """
     top = found[:, :DEPTH].astype(np.int64)
     query = np.arange(len(top), dtype=np.int64)
-    known = pack(np.repeat(query, relevant.sizes), relevant.values)
+    known = pack(np.repeat(query, relevant.sizes), relevant.rows)
     hits = (top >= 0) & np.isin(pack(query[:, None], np.maximum(top, 0)), known)
     discounts = 1.0 / np.log2(np.arange(2, DEPTH + 2))
     ideal = np.concatenate(([0.0], np.cumsum(discounts)))[np.minimum(relevant.sizes, DEPTH)]

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.protocols import Kind
+from foils.core.ragged import spans
 from foils.core.texts import Texts
-from foils.train.rows import spans
 from foils.train.student import Student
 
 KEPT = 1 << 26  # tokens of a side that are remembered, 256 MB

@@ -19,40 +19,7 @@ from foils.core.collection import Collection
 from foils.core.errors import DataError
 from foils.core.packing import pack, unpack
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
-
-
-@dataclass(frozen=True, eq=False)
-class Lists:
-    """Lists of different lengths, one after the other.
-
-    Attributes:
-        values: int32 (total,).
-        starts: int64 (lists + 1,); list i is ``values[starts[i]:starts[i + 1]]``.
-    """
-
-    values: NDArray[np.int32]
-    starts: NDArray[np.int64]
-
-    @property
-    def sizes(self) -> NDArray[np.int64]:
-        """Length of each list, int64 (lists,)."""
-        return np.diff(self.starts)
-
-    def take(self, lists: NDArray[np.integer]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """All values of the given lists, and for each value the position in ``lists`` that it belongs to."""
-        sizes = self.sizes[lists]
-        owner, within = spans(sizes)
-        return self.values[self.starts[lists][owner] + within], owner
-
-
-def spans(sizes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For lists of the given sizes laid end to end: which list each value is in, and its place within.
-
-    >>> [part.tolist() for part in spans(np.array([2, 0, 3]))]
-    [[0, 0, 2, 2, 2], [0, 1, 0, 1, 2]]
-    """
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    return owner, np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+from foils.core.ragged import Lists, places, spans
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +68,7 @@ class Rows:
         owner, within = spans(taken)
         first = (epoch + self.turn[rows].astype(np.int64)) * taken
         position = (first[owner] + within) % np.maximum(length, 1)[owner]
-        return self.negatives.values[self.negatives.starts[slots][owner] + position], owner
+        return self.negatives.rows[self.negatives.starts[slots][owner] + position], owner
 
 
 def make_rows(
@@ -139,9 +106,9 @@ def make_rows(
         query=known.query,
         doc=known.doc,
         slot=np.repeat(np.arange(len(known.queries), dtype=np.int32), np.diff(known.starts)),
-        turn=(np.arange(len(known)) - np.repeat(known.starts[:-1], np.diff(known.starts))).astype(np.int32),
+        turn=places(known.starts).astype(np.int32),
         queries=known.queries,
-        known=Lists(known.doc, known.starts),
+        known=Lists(known.starts, known.doc),
         negatives=_lists(clean, draws, known.queries),
         keys=noise.bits(0, "row", by_query[known.query], by_doc[known.doc]),
         report={
@@ -170,7 +137,7 @@ def _pairs(query: NDArray[np.int32], doc: NDArray[np.int32], queries: NDArray[np
 def _lists(pairs: Pairs, draws: NDArray[np.uint64], queries: NDArray[np.int32]) -> Lists:
     order = np.lexsort((draws, pairs.query))
     sizes = np.bincount(np.searchsorted(queries, pairs.query), minlength=len(queries))
-    return Lists(pairs.doc[order], np.concatenate(([0], np.cumsum(sizes))).astype(np.int64))
+    return Lists(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), pairs.doc[order])
 
 
 def fingerprint(negatives: Pairs | None) -> str | None:

@@ -13,6 +13,7 @@ from foils.core.errors import DataError
 from foils.core.foreign.listing import Listing
 from foils.core.packing import pack
 from foils.core.pairs import Pairs
+from foils.core.ragged import expand
 from foils.core.text import Keys, keys_of, normalised
 from foils.core.texts import Texts
 from foils.core.trec import OnUnknown
@@ -133,16 +134,8 @@ def _by_text(keys: Keys, known: Texts) -> NDArray[np.int32]:
             own = keys_of(map(normalised, read(block)))
             hit = np.flatnonzero(np.isin(own, ordered))[::-1]  # backwards, so that the first of several stays
             lo, hi = np.searchsorted(ordered, own[hit], "left"), np.searchsorted(ordered, own[hit], "right")
-            place = np.repeat(lo, hi - lo) + _within(hi - lo)
+            which, place = expand(lo, hi - lo)
             free = found[order[place]] < 0
-            value = np.repeat(block[hit], hi - lo)
-            found[order[place[free]]] = value[free]
+            found[order[place[free]]] = block[hit][which[free]]
         rows = np.where(rows < 0, found, rows)
     return rows.astype(np.int32)
-
-
-def _within(counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """0, 1, … for each of several runs."""
-    total = np.concatenate([[0], np.cumsum(counts)])
-    within: NDArray[np.int64] = np.arange(total[-1]) - np.repeat(total[:-1], counts)
-    return within
