@@ -8,8 +8,10 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
+from foils import load
 from foils.cli import main
 from foils.core.spec import registry
 from foils.mine import Miner
@@ -166,6 +168,31 @@ def test_wrong_input_is_one_message_and_an_exit_code(arguments, code, said, litt
     filled = [text.format(data=little, out=tmp_path / "out") for text in arguments]
     assert said in foils(*filled, check=code)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "extra"),
+    [
+        ("bm25s.tokenization", ["mine", "{data}", "BM25(k=5)", "-o", "{out}"], "bm25"),
+        (
+            "faiss",
+            ["mine", "{data}", "Dense('m', k=5, index='hnsw')", "--encoder", "m={vectors}", "-o", "{out}"],
+            "faiss",
+        ),
+        ("ir_measures", ["evaluate", "{data}", "--model", "bm25"], "eval"),
+        ("torch", ["train", "{data}", "--recipe", "in-batch", "--model", "static", "-o", "{out}"], "st"),
+    ],
+)
+def test_what_is_not_installed_is_named_with_its_extra(module, arguments, extra, little, tmp_path, monkeypatch):
+    data = load(little)
+    (tmp_path / "vectors").mkdir()
+    for side, texts in (("queries", data.queries), ("corpus", data.corpus)):
+        np.save(tmp_path / "vectors" / f"{side}.npy", np.ones((len(texts), 4), np.float32))
+    monkeypatch.setenv("FOILS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(sys.modules, module, None)
+    places = {"data": little, "out": tmp_path / "out", "vectors": f"vectors:{tmp_path / 'vectors'}"}
+    said = foils(*(text.format(**places) for text in arguments), check=1)
+    assert said == f"foils: '{module}' is not installed. Install it with: pip install 'foils[{extra}]'\n"
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(negatives):

@@ -11,7 +11,7 @@ from foils.cli.output import tell, write
 
 
 def recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show this one whole.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Show this one whole.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the recipes, or print one."""
@@ -32,7 +32,7 @@ def recipes(
 
 
 def stages(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Explain this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain this one.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the stages that pipelines are made of, or explain one."""

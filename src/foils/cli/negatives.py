@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 
 def mine(
-    data: Annotated[
-        str, typer.Argument(metavar="[DATA]", help="As for inspect; with --candidates, theirs if it is left out.")
-    ],
     out: Out,
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="As for inspect; with --candidates, theirs if it is left out.")
+    ] = None,
     pipeline: Annotated[
         str | None, typer.Argument(metavar="PIPELINE", help="Stages, or the name or file of a recipe.")
     ] = None,
@@ -75,20 +75,19 @@ def mine(
 
 
 def _chosen(
-    data: str, pipeline: str | None, candidates: Path | None, split: str | None
+    data: str | None, pipeline: str | None, candidates: Path | None, split: str | None
 ) -> tuple[Stage, Collection, str]:
     """The pipeline, collection and split of `mine`, whose DATA may be left out where there are candidates."""
     from foils.follow import pipeline_of, reselecting
 
     source, text = (None, data) if pipeline is None else (data, pipeline)
-    stage = pipeline_of(text)
-    if candidates is not None:
-        stage = reselecting(stage, candidates)
+    if text is not None and candidates is not None:
+        stage = reselecting(pipeline_of(text), candidates)
         negatives, collection = opened(candidates, source)
         return stage, collection, checked(split or negatives.manifest["split"], collection)
-    if source is None:
-        raise SpecError("foils mine takes DATA and PIPELINE; DATA may be left out with --candidates only.")
-    collection = loaded(source)
+    if text is None or source is None:
+        raise SpecError("mine takes DATA and PIPELINE; DATA may be left out with --candidates only.")
+    stage, collection = pipeline_of(text), loaded(source)
     return stage, collection, checked(split or "train", collection)
 
 
