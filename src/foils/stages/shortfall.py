@@ -7,20 +7,17 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foils.core import noise, segments
 from foils.core.errors import PipelineError
-from foils.core.packing import pack
-from foils.core.pairs import CANDIDATE, Pairs, union
+from foils.core.pairs import Pairs, union
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.readers import Filter, ListScorer, Sampler
+from foils.stages.readers import Filter, Sampler
 from foils.stages.sources import Random
-from foils.stages.stage import Before, Columns, Pool, Stage, Then, complete
+from foils.stages.stage import Before, Columns, Pool, Stage, Then
+from foils.stages.topup import Rows, TopUp, living, narrowed, only, short_of
 from foils.stages.writers import Writer
 
-Rows = NDArray[np.int32]
 TAGS = {"deepen": "deepened", "relax": "relaxed", "random": "random"}
 
 
@@ -95,16 +92,16 @@ class Ensure(Stage):
         """Apply the policy to the queries of the block that are short."""
         quota = self.k or wanted(Then(before.stages)) or 1
         if self.short == "drop":
-            gone = np.isin(pairs.query, _short(pairs, ctx.block, quota)) & _living(pairs)
+            gone = np.isin(pairs.query, short_of(pairs, ctx.block, quota)) & living(pairs)
             return replace(pairs, dropped=np.where(gone, -step, pairs.dropped).astype(np.int16))
         pairs = _tagged(pairs, TAGS[self.short])
         if self.short == "random":
-            return _TopUp(before, quota, self.limit * quota).fill(pairs, ctx)
+            return TopUp(before, quota, self.limit * quota).fill(pairs, ctx)
         for number, prefix, final in self._attempts(before, ctx):
-            short = _short(pairs, ctx.block, quota)
+            short = short_of(pairs, ctx.block, quota)
             if not len(short):
                 break
-            again = prefix.run(_of(before.pairs, short), _for(short, ctx), before.step)
+            again = prefix.run(only(before.pairs, short), narrowed(short, ctx), before.step)
             pairs = _replaced(pairs, again, short, (TAGS[self.short], number), final)
         return pairs
 
@@ -160,30 +157,6 @@ def _could_find_more(steps: list[Stage], factor: int, documents: int) -> bool:
     return any(k < documents for k in deep)
 
 
-def _living(pairs: Pairs) -> NDArray[np.bool_]:
-    living: NDArray[np.bool_] = pairs.alive & (pairs.label == CANDIDATE)
-    return living
-
-
-def _counts(pairs: Pairs, block: Rows) -> NDArray[np.int64]:
-    return np.bincount(np.searchsorted(block, pairs.query[_living(pairs)]), minlength=len(block))
-
-
-def _short(pairs: Pairs, block: Rows, quota: int) -> Rows:
-    """Queries of the block with fewer living candidates, those without any row included."""
-    short: Rows = block[_counts(pairs, block) < quota]
-    return short
-
-
-def _of(pairs: Pairs, queries: Rows) -> Pairs:
-    return pairs.take(np.isin(pairs.query, queries))
-
-
-def _for(queries: Rows, ctx: Context) -> Context:
-    # What scored the pairs that came in can score more of them.
-    return replace(ctx.at(queries), scorers=dict(ctx.scorers))
-
-
 def _tagged(pairs: Pairs, tag: str) -> Pairs:
     # Every block has the column, whether or not a query of it is short.
     return replace(pairs, ranks={**pairs.ranks, tag: pairs.ranks.get(tag, np.zeros(len(pairs), np.int32))})
@@ -197,104 +170,8 @@ def _replaced(pairs: Pairs, again: Pairs, short: Rows, mark: tuple[str, int], fi
     again = _tagged(again, tag)
     at = before.find(again)
     known = (at >= 0) & before.alive[at] if len(before) else np.zeros(len(again), bool)
-    marks = np.where(_living(again) & ~known, number, 0)
+    marks = np.where(living(again) & ~known, number, 0)
     marks[known] = before.ranks[tag][at[known]]
     again = replace(again, ranks={**again.ranks, tag: marks.astype(np.int32)})
     judged = before.take((before.dropped > 0) & np.isin(before.dropped, list(final)))
     return union([pairs.take(~ours), again, judged])
-
-
-class _Given(Stage):
-    """A source or scorer that finds nothing new: it scores the rows that lack its score."""
-
-    family = "scorer"
-
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Fill the column and make it the latest."""
-        name = self.stage.check_columns(Columns(candidates=True), ctx).latest
-        if name is None:
-            return pairs
-        if isinstance(self.stage, Writer):
-            ctx.scorers[name] = self.stage
-        return complete(replace(pairs, latest=name), ctx)
-
-
-class _Pass(Stage):
-    """Leaves everything as it is."""
-
-    family = "filter"
-
-    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
-        """Nothing happens."""
-        return pairs
-
-
-def _checking(stage: Stage) -> Stage:
-    """What a stage does to documents that no source returned."""
-    if stage.family in ("source", "scorer") and not isinstance(stage, ListScorer):
-        return _Given(stage)
-    if stage.family in ("scorer", "sampler", "shortfall") or (isinstance(stage, Filter) and stage.by_rank):
-        return _Pass()
-    return stage
-
-
-class _TopUp:
-    """Random documents that pass the checks of a pipeline.
-
-    Args:
-        before: the stages that check.
-        quota: negatives that a query should have.
-        most: draws per query.
-    """
-
-    def __init__(self, before: Before, quota: int, most: int) -> None:
-        self.quota, self.most, self.step = quota, most, before.step
-        self.checks = Then(before.stages).each(_checking)
-        steps = Then(before.stages).steps()
-        # Cheap filters come before dear scorers: a column is filled where the pipeline fills it, not at once.
-        self.later = {stage.column for stage in steps if isinstance(stage, Writer)}
-
-    def fill(self, pairs: Pairs, ctx: Context) -> Pairs:
-        """Draw twice as many until there are enough, or all draws are used up."""
-        most = min(self.most, len(ctx.data.corpus))
-        short, depth = _short(pairs, ctx.block, self.quota), min(2 * self.quota, most)
-        added = []
-        while len(short):
-            found = self._checked(_of(pairs, short), depth, _for(short, ctx))
-            enough = _counts(found, short) + _counts(_of(pairs, short), short) >= self.quota
-            done = np.ones(len(short), bool) if depth >= most else enough
-            added.append(_of(found, short[done]))
-            short, depth = short[~done], min(2 * depth, most)
-        return complete(union([pairs, *added]), ctx)
-
-    def _checked(self, pairs: Pairs, depth: int, ctx: Context) -> Pairs:
-        """Of the first ``depth`` draws of each query: those that fill it up, and those that were judged unfit."""
-        drawn = self._drawn(pairs, depth, ctx)
-        living = pairs.kept()
-        rows = union([replace(living, latest=None), drawn])
-        earlier = {name: scorer for name, scorer in ctx.scorers.items() if name not in self.later}
-        seen = self.checks.run(rows, replace(ctx, scorers=earlier), self.step)
-        seen = seen.take((seen.label == CANDIDATE) & (drawn.find(seen) >= 0))
-        seen = replace(seen, ranks={**seen.ranks, "random": drawn.ranks["random"][drawn.find(seen)]})
-        need = self.quota - _counts(pairs, ctx.block)
-        order = segments.ranks(np.where(seen.alive, -seen.ranks["random"].astype(np.float64), -np.inf), seen.starts)
-        enough = seen.alive & (order <= need[np.searchsorted(ctx.block, seen.query)])
-        return replace(seen.take(enough | (seen.dropped > 0)), latest=pairs.latest)
-
-    def _drawn(self, pairs: Pairs, depth: int, ctx: Context) -> Pairs:
-        """Draws that repeat neither a document of the query, nor the text of one."""
-        seeded = replace(ctx, seed=noise.key_of(f"Ensure/{ctx.seed}"))
-        doc, _ = Random(k=self.most).retrieve(ctx.block, depth, seeded)
-        query = np.repeat(ctx.block, doc.shape[1])
-        rank = np.tile(np.arange(1, doc.shape[1] + 1, dtype=np.int32), len(ctx.block))
-        text = pack(query, ctx.data.same[doc.ravel()])
-        known = pack(pairs.query, ctx.data.same[pairs.doc])
-        first = np.zeros(len(text), bool)
-        first[np.unique(text, return_index=True)[1]] = True
-        new = first & ~np.isin(text, known)
-        drawn = Pairs.build(query[new], doc.ravel()[new], ranks={"random": rank[new]})
-        scores = {name: np.full(len(drawn), np.nan, np.float32) for name in pairs.scores}
-        return replace(drawn, scores=scores, latest=None)
