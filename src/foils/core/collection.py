@@ -107,6 +107,11 @@ class Collection:
         return self.corpus.same
 
     @cached_property
+    def copies(self) -> int:
+        """How many documents repeat the normalised text of an earlier one."""
+        return int((self.same != np.arange(len(self.same))).sum())
+
+    @cached_property
     def fingerprint(self) -> str:
         """Hex digest of everything in the collection; another one for a view with other splits."""
         if not self._is_view:

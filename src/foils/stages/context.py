@@ -59,12 +59,6 @@ class Context:
         made: T = self._made[key]
         return made
 
-    @property
-    def copies(self) -> int:
-        """How many documents repeat the normalised text of an earlier one."""
-        same = self.data.same
-        return self.once("copies", lambda: int((same != np.arange(len(same))).sum()))
-
     def _named(self, name: str, method: str, kind: str) -> Any:
         found = self.encoders.get(name)
         if found is None:

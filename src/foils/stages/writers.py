@@ -103,7 +103,7 @@ class Source(Writer):
         # Room for the known positives, so that k others remain. A query's own depth decides what counts as returned:
         # the block's may be larger, and must not show.
         known = np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
-        room = min(self.k, len(ctx.data.corpus)) + min(self.k, ctx.copies)
+        room = min(self.k, len(ctx.data.corpus)) + min(self.k, ctx.data.copies)
         depth = np.minimum(room + known, len(ctx.data.corpus))
         doc, score = self._to_depth(depth, ctx)
         self.refuse_infinite(score[doc >= 0])
