@@ -201,3 +201,16 @@ def test_a_collection_with_the_same_ids_in_another_order_gets_its_own_rows(keep,
 
     assert ids(mined.kept(turned), turned) == ids(mined.kept(data), data)
     assert ids(mined.pairs(turned), turned) == ids(mined.pairs(data), data)
+
+
+def test_short_lists_of_saved_candidates_are_not_sent_to_sources(mined, tmp_path):
+    said = run(
+        "mine",
+        "PositiveAware(by='student', margin=0.6) >> Top(k=9, by='student')",
+        "--candidates",
+        str(mined.path),
+        "-o",
+        str(tmp_path / "neg"),
+    )
+    assert "mine with a larger k" in " ".join(said.split())
+    assert "Ensure(" not in said

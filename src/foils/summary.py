@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE
 from foils.filling import steps_of
+from foils.stages.readers import Sampler
 from foils.stages.shortfall import TAGS, Ensure, wanted
 from foils.stages.stage import Columns, Stage
 from foils.staging import Staging
@@ -33,6 +34,7 @@ def summary(staging: Staging, pipeline: Stage, columns: Columns, queries: int) -
     kept_per_query: Counter[int] = Counter()
     quota = wanted(pipeline)
     policies = _policies(pipeline)
+    enough = _enough(pipeline, quota or 1)
     for table in staging.tables(["query", "label", "source", "dropped"]):
         part = _Part.of(table)
         tally.update(part.tally())
@@ -41,7 +43,7 @@ def summary(staging: Staging, pipeline: Stage, columns: Columns, queries: int) -
             rows = part.reason == code
             dropped[reason] += int(rows.sum())
             hit = np.bincount(part.query[rows], minlength=len(part.kept)) > 0
-            starved[reason] += int((hit & (part.kept < (quota or 1))).sum())
+            starved[reason] += int((hit & (part.kept < enough[reason])).sum())
         for number, tag in policies.items():
             filled[number] += part.filled(tag, quota or 1)
     kept_per_query[0] += queries - kept_per_query.total()
@@ -57,6 +59,15 @@ def summary(staging: Staging, pipeline: Stage, columns: Columns, queries: int) -
     for number in policies:
         steps[number - 1].update(filled=filled[number], short=short)
     return {"steps": steps, "counts": counts, "latest": columns.latest, "columns": list(columns.names)}
+
+
+def _enough(pipeline: Stage, quota: int) -> dict[str, int]:
+    """For each step, by the reason it gives, how many negatives a query must have not to be starved by it.
+
+    A sampler in a branch of a pool owes the query no more than its own k.
+    """
+    both = zip(steps_of(pipeline), pipeline.steps(), strict=True)
+    return {step.reason: min(quota, stage.k) if isinstance(stage, Sampler) else quota for step, stage in both}
 
 
 def _policies(pipeline: Stage) -> dict[int, str]:

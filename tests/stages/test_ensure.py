@@ -270,6 +270,10 @@ def test_the_manifest_counts_who_was_filled_and_who_is_still_short(data, models,
         (f"{BASE!r} >> Ensure('drop')", "queries keep none. PositiveAware"),
         (f"{BASE!r}", "short lists are used as they are. PositiveAware"),
         (f"{BASE!r}", "add >> Ensure('deepen')"),
+        (
+            "(Dense('student', k=9) >> Top(k=2)) + Random(k=99)",
+            "fewer than 101; short lists are used as they are. Their",
+        ),
         ("Dense('student', k=20) >> Capped(k=4)", "short lists are used as they are. Capped(k=4) took"),
     ],
 )

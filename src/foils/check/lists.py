@@ -69,14 +69,15 @@ def no_positive(subject: Subject) -> Found:
 
 
 def short_row(subject: Subject) -> Found:
-    """A list has fewer negatives than were asked for with --expect, else than most lists have.
+    """A list has fewer negatives than were asked for with --expect, else than most lists that have any.
 
     Trainers drop such rows, repeat their negatives, or fill them up with something else.
     """
     size, first = _lists(subject)
     wanted = subject.limits.expect
     if wanted is None:
-        wanted = len(common) - 1 - int(common[::-1].argmax()) if len(common := np.bincount(size)) else 0
+        common = np.bincount(size[size > 0], minlength=1)
+        wanted = len(common) - 1 - int(common[::-1].argmax())
     short = np.flatnonzero(size < wanted)
 
     def note(i: int) -> str:

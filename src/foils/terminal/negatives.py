@@ -52,8 +52,10 @@ def _short(manifest: Mapping[str, Any]) -> str:
     taking = (step for step in manifest["steps"] if step["family"] in ("filter", "sampler"))
     worst = max(taking, key=lambda step: (step["starved"], step["number"]), default=None)
     if worst is not None and worst["starved"]:
-        why = f"{worst['text']} took candidates from {worst['starved']:,} of them: loosen it, or raise k of the source."
-        if all(step["family"] != "shortfall" for step in manifest["steps"]):
+        loaded = any(step["text"].startswith("Load(") for step in manifest["steps"])
+        more = "mine with a larger k" if loaded else "raise k of the source"
+        why = f"{worst['text']} took candidates from {worst['starved']:,} of them: loosen it, or {more}."
+        if not loaded and all(step["family"] != "shortfall" for step in manifest["steps"]):
             why += " To fill lists up, add >> Ensure('deepen') or Ensure('random')."
     else:
         why = "Their sources found too few candidates: raise k, or add a source with '+'."
