@@ -27,7 +27,7 @@ from foils.adapters.scores import pair_scores
 from foils.adapters.topk import lower_bounds, ranked
 from foils.core.errors import ModelError
 
-MEMORY = 256 << 20
+MEMORY = 160 << 20  # with threads and libraries, less than 0.3 GB above the vectors
 _CELL = 128  # bytes that one score or one pooled candidate takes at worst, temporary arrays included
 _UNIT = 2.0**-24
 _LARGEST = float(np.finfo(np.float32).max) / 2
