@@ -21,7 +21,8 @@ from foils.core.spec import Declared, require
 from foils.stages.context import Context
 from foils.stages.stage import Columns, Stage, complete, need_candidates
 
-_TAKEN = ("score", "bm25", "random", "deepened", "relaxed", "qrels")  # names that mean something in columns and sources
+# Names that mean something in columns and sources.
+_TAKEN = ("score", "bm25", "run", "trajectory", "grade", "weight", "random", "deepened", "relaxed", "qrels")
 
 
 class Writer(Stage):
