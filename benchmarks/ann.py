@@ -84,7 +84,7 @@ def main() -> None:
     docs, queries = collection(*sys.argv[1:3], *(sys.argv[3:] or ["train"])) if sys.argv[1:] else synthetic()
     print(f"{len(docs):,} documents x {docs.shape[1]}, {len(queries):,} queries, k {K}\n")
     print("| index | build s | queries/s | recall@100 | MB |\n|---|---|---|---|---|")
-    truth = ExactIndex(docs).search(queries, K)[0]
+    truth = ExactIndex(docs).search(queries, K)[1]
     for text in TEXTS:
         print("|", " | ".join(map(str, measured(text, docs, queries, truth))), "|", flush=True)
 

@@ -219,7 +219,7 @@ def test_after_a_small_drift_an_updated_index_is_as_good_as_a_new_one(kind):
     noise = np.random.default_rng(0).standard_normal(old.shape) * 0.02
     now = unit(old + noise)
     assert 0.98 < (old * now).sum(axis=1).mean() < 0.998
-    truth, settings = search(queries, now, 20)[0], parse(kind).derive(3000, 32, 20)
+    truth, settings = search(queries, now, 20)[1], parse(kind).derive(3000, 32, 20)
     index, fresh = build(settings, old), build(settings, now)
     index.update(now, changed=np.arange(3000))
     assert recall(index, queries, truth) > recall(fresh, queries, truth) - 0.03
@@ -246,7 +246,7 @@ def test_updates_refuse_rows_that_are_not_there(docs):
 )
 def test_more_effort_finds_no_less(kind, knob, values):
     docs, queries = clustered(3000), clustered(80, seed=1)
-    truth = search(queries, docs, 20)[0]
+    truth = search(queries, docs, 20)[1]
     settings = parse(kind).derive(3000, 24, 20)
     index = build(replace(settings, fetch=20), docs)
     reached = []
@@ -258,13 +258,15 @@ def test_more_effort_finds_no_less(kind, knob, values):
 
 
 def test_recall_counts_what_exact_search_finds(docs, queries):
-    truth = search(queries, docs, 10)[0]
+    rows, truth = search(queries, docs, 10)
     assert recall(ExactIndex(docs), queries, truth) == 1.0
     index = made("ivf-flat", docs)
     found = index.search(queries, 10)[0]
-    slow = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found.tolist(), truth.tolist(), strict=True)])
+    slow = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found.tolist(), rows.tolist(), strict=True)])
     assert recall(index, queries, truth) == pytest.approx(slow)
-    assert recall(index, queries, np.full((90, 10), -1, np.int32)) == 1.0
+    assert recall(index, queries, np.full((90, 10), -np.inf, np.float32)) == 1.0
+    alike = np.ones((400, 8), np.float32)  # whichever of equal documents is found
+    assert recall(made("bits", alike), alike[:3], search(alike[:3], alike, 10)[1]) == 1.0
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])  # the latter is gathered, not read in place

@@ -39,7 +39,7 @@ def test_centring_matters_where_vectors_share_a_direction():
     rng = np.random.default_rng(0)
     shared = unit(rng.standard_normal((4000, 32)) + 4 * np.ones(32))
     queries = unit(rng.standard_normal((50, 32)) + 4 * np.ones(32))
-    truth = search(queries, shared, 10)[0]
+    truth = search(queries, shared, 10)[1]
     centred = build(parse("bits(fetch=200)").derive(4000, 32, 10), shared)
     plain = build(parse("bits(fetch=200)").derive(4000, 32, 10), shared)
     plain._learned = np.zeros(32)

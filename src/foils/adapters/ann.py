@@ -124,20 +124,21 @@ def build(settings: Settings, docs: Vectors) -> Approximate:
     return INDEXES[settings.kind](settings, docs)
 
 
-def recall(index: Index, queries: NDArray[np.float32], truth: NDArray[np.int32]) -> float:
-    """Share of the exact best documents that an index finds, over all queries.
+def recall(index: Index, queries: NDArray[np.float32], truth: NDArray[np.float32]) -> float:
+    """Share of the exact best documents that an index finds, over all queries; of equal scores either one counts.
 
     Args:
-        index: the index.
+        index: the index; its scores are canonical.
         queries: (q, dim).
-        truth: rows that exact search finds, (q, k), padded with -1.
+        truth: scores that exact search finds, (q, k), best first, padded with ``-inf``.
     """
-    found = index.search(queries, truth.shape[1])[0]
-    width = int(truth.max(initial=0)) + 1
-    owner = np.arange(len(truth))[:, None] * width
-    wanted = (truth + owner)[truth >= 0]
-    have = (np.where(found < width, found, -1) + owner)[(found >= 0) & (found < width)]
-    return float(np.isin(wanted, have).mean()) if len(wanted) else 1.0
+    wanted = np.isfinite(truth).sum(axis=1)
+    if not wanted.any():
+        return 1.0
+    last = np.take_along_axis(truth, np.maximum(wanted - 1, 0)[:, None], axis=1)
+    scores = index.search(queries, truth.shape[1])[1]
+    good = (np.isfinite(scores) & (scores >= last)).sum(axis=1)
+    return float(np.minimum(good, wanted).sum() / wanted.sum())
 
 
 def sampled(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
@@ -148,7 +149,7 @@ def sampled(keys: NDArray[np.uint64]) -> NDArray[np.int64]:
 def tuned(index: Approximate, queries: NDArray[np.float32], wanted: Wanted) -> float:
     """Double the open effort that helps most until the recall suffices or nothing helps; returns the recall reached."""
     n = len(index.docs)
-    truth = ExactIndex(index.docs).search(queries, min(wanted.k, max(1, n)))[0]
+    truth = ExactIndex(index.docs).search(queries, min(wanted.k, max(1, n)))[1]
     kept, reached = index.settings, recall(index, queries, truth)
     while reached < kept.recall:
         tried = []

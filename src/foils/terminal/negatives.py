@@ -29,6 +29,9 @@ def mined(manifest: Mapping[str, Any], where: str) -> RenderableType:
         grid,
         Text(f"{counts['kept']:,} negatives kept. Per query: {_histogram(counts['kept_per_query'])}"),
     ]
+    for text, index in manifest.get("indexes", {}).items():
+        found = f"{text}: finds {index['recall_at_k']:.1%} of the {index['k']} nearest"
+        lines.append(Text(f"{found} (exact search on {index['sample']} queries)."))
     short = _short(manifest)
     if short:
         lines.append(Text(short, style="yellow"))
