@@ -108,6 +108,9 @@ class Scanner:
             rows: int32 (q, k), written; k is at least 1 and at most the number of documents.
             scores: float32 (q, k), written.
         """
+        # Whoever scans has enough pairs to score in all, though few in each call.
+        import foils.adapters.score_kernels  # noqa: F401
+
         k = rows.shape[1]
         left_open = np.zeros(len(queries), np.bool_)
         room = _ROOM + 4 * k
