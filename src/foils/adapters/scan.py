@@ -160,7 +160,8 @@ class Scanner:
     def _query_facts(self, queries: Floats, coded: Codes) -> Floats:
         """Float32 (q, 5): what `foils.adapters.scan_kernels.scan` takes."""
         scale, error, length = coded.facts.astype(np.float64)
-        along = queries.astype(np.float64) @ self._centre.astype(np.float64)
+        # Not by BLAS: its threads would go on spinning beside those that scan.
+        along = np.einsum("ij,j->i", queries, self._centre, dtype=np.float64)
         if self.form.codes is np.float32:
             error[:] = 0
         columns = scale, (length + error) * (1 + 2.0**-20), error, along, np.abs(along) * 2.0**-20 + 1e-37
