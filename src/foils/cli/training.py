@@ -15,7 +15,6 @@ from foils.cli.options import (
     Encoders,
     Json,
     Out,
-    Precision,
     QueryPrompt,
     Seed,
     checked,
@@ -32,7 +31,6 @@ def train(
     split: Annotated[str, typer.Option(help="Whose queries to train on.")] = "train",
     negatives: Annotated[Path | None, typer.Option(help="Mined already; the recipe mines otherwise.")] = None,
     encoder: Encoders = None,
-    precision: Precision = "auto",
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
@@ -55,7 +53,7 @@ def train(
     plan, collection = load_recipe(recipe), loaded(data)
     with progress() as shown:
         ready = None if negatives is None else Negatives.open(negatives)
-        job = Job(checked(split, collection), seed, named_models(encoder), Miner(progress=shown), ready, precision)
+        job = Job(checked(split, collection), seed, named_models(encoder), Miner(progress=shown), ready)
         result = follow(plan, collection, model, out=out, job=job, options=options)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes one speaks
