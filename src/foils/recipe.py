@@ -15,7 +15,7 @@ from foils.core.text import did_you_mean
 from foils.stages.stage import Stage
 
 if TYPE_CHECKING:
-    from foils.train.contrast import Contrast
+    from foils.train.contrasts import Contrast
     from foils.train.losses import Loss
 
 _KEYS = ("title", "cite", "family", "needs", "mine", "contrast", "loss", "batches", "notes")
@@ -123,9 +123,8 @@ def load_recipe(name: str | Path) -> Recipe:
             batches=parse(str(content.get("batches", "Shuffled()")), "batches"),
             notes=" ".join(str(content.get("notes", "")).split()),
         )
-        for key in ("contrast", "loss", "batches"):
-            if scheduled(getattr(recipe, key)):
-                raise SpecError(f"{key}: {getattr(recipe, key)!r}: only mine: may depend on the progress of training.")
+        if scheduled(recipe.batches):
+            raise SpecError(f"batches: {recipe.batches!r} cannot depend on the progress of training.")
     except SpecError as error:
         raise SpecError(f"recipe {label!r}: {error}") from None
     return recipe

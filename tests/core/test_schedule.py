@@ -149,12 +149,14 @@ def test_mining_at_a_progress_is_mining_with_its_numbers(data, models, tmp_path)
     assert first.manifest["schedule"]["at"] == 0.0
 
 
-def test_recipes_schedule_what_they_mine_only(tmp_path):
+def test_recipes_schedule_what_they_mine_and_minimise(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("mine: BM25(k=9) >> Top(k=Linear(4, 1))\n")
     assert scheduled(load_recipe(path).mine)
     path.write_text("loss: InfoNCE(temperature=Linear(0.1, 0.02))\n")
-    with pytest.raises(SpecError, match="only mine: may depend on the progress"):
+    assert scheduled(load_recipe(path).loss)
+    path.write_text("loss: InfoNCE(temperature=Linear(0.1, 0.0))\n")
+    with pytest.raises(SpecError, match="at progress 1"):
         load_recipe(path)
 
 

@@ -79,7 +79,7 @@ def test_faults_are_named_with_their_position(text, said, column):
 
 
 def test_the_whole_is_of_the_first_kind():
-    import foils.train.contrast  # noqa: F401 - declares InBatch
+    import foils.train  # noqa: F401 - declares InBatch
 
     assert repr(parse("InBatch() >> PositiveAware()", "contrast", "stage")) == "InBatch() >> PositiveAware()"
     with pytest.raises(SpecError, match="is no contrast"):

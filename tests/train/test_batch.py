@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -17,6 +18,7 @@ from foils.stages.windows import Angle, SemiHard
 from foils.train.batch import Batch, batch_of, lay_out, tensors
 from foils.train.batches import Plan, Shuffled, count, cut
 from foils.train.rows import make_rows
+from foils.train.step import Step
 
 ALL = np.arange(12, dtype=np.int32)
 VARIANTS = {
@@ -116,7 +118,10 @@ def test_scores_of_a_repeated_query_are_encoded_once_and_used_twice(fake):
     rows = make_rows(fake([(0, 3), (0, 4), (1, 5)]), "train", queries=ALL)
     layout = lay_out(rows, np.array([1, 2, 0]), epoch=0, limit=None)
     assert layout.queries.tolist() == [0, 1]
-    batch = batch_of(tensors(layout), torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    ids = tensors(layout)
+    scores = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+    step = Step(ids["queries"], ids["docs"], ids["at"], ids["target"], ids["known"], scores, torch.eye(3))
+    batch = batch_of(step, ids["own"], ids["label"])
     assert batch.query.tolist() == [0, 1, 0]
     assert batch["score"].tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [1.0, 2.0, 3.0]]
     assert batch.label.tolist() == [[1, 1, 0], [0, 0, 1], [1, 1, 0]]
@@ -125,13 +130,17 @@ def test_scores_of_a_repeated_query_are_encoded_once_and_used_twice(fake):
 
 def test_detached_scores_carry_no_gradient():
     _, batch = random_case(0)
-    live = batch_of(
-        {"queries": batch.query, "docs": batch.doc, "at": batch.query, "target": batch.target}
-        | {"label": batch.label, "own": batch.own},
-        batch["student"].clone().requires_grad_(),
+    live = replace(
+        batch,
+        scores={"student": batch["student"].clone().requires_grad_()},
+        query_vectors=torch.ones(9, 2, requires_grad=True),
+        doc_vectors=torch.ones(14, 2, requires_grad=True),
     )
+    detached = live.detached()
     assert live["student"].requires_grad
-    assert not live.detached()["score"].requires_grad
+    assert not detached["score"].requires_grad
+    assert not detached.query_vectors.requires_grad
+    assert not detached.doc_vectors.requires_grad
 
 
 @pytest.mark.parametrize(

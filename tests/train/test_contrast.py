@@ -9,8 +9,9 @@ from foils.core.errors import PipelineError, SpecError
 from foils.core.spec import full, parse, registry
 from foils.stages.filters import Distinct, PositiveAware, Ranks
 from foils.stages.samplers import Top
+from foils.train import TrainSpec
 from foils.train.batch import Batch
-from foils.train.contrast import Contrast, InBatch, Own
+from foils.train.contrasts import Contrast, InBatch, Own
 
 
 @pytest.fixture
@@ -95,10 +96,10 @@ def test_only_filters_of_scores_can_follow(wrong, message):
 
 
 def test_a_filter_of_a_missing_score_is_refused_before_training():
-    InBatch().check_columns()
-    (InBatch() >> PositiveAware()).check_columns()
-    with pytest.raises(PipelineError, match="'bm25'"):
-        (Own() + (InBatch() >> PositiveAware(by="bm25"))).check_columns()
+    TrainSpec(contrast=InBatch() >> PositiveAware()).columns()
+    wanting = TrainSpec(contrast=Own() + (InBatch() >> PositiveAware(by="bm25")))
+    with pytest.raises(PipelineError, match="'bm25'; it has: 'student'"):
+        wanting.columns()
 
 
 def test_a_stage_is_no_contrast():

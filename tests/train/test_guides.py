@@ -12,9 +12,10 @@ from foils.core.spec import parse
 from foils.follow import Job, follow
 from foils.recipe import load_recipe
 from foils.train import InfoNCE, TrainOptions, TrainSpec, train
-from foils.train.batch import batch_of, lay_out, tensors
+from foils.train.batch import batch_of, lay_out
 from foils.train.guides import guides
 from foils.train.rows import make_rows
+from foils.train.step import Step
 from little import HashEncoder
 
 GIST = parse("InBatch() >> PositiveAware(margin=0.0, by='guide', ties='keep')", "contrast", "stage")
@@ -58,25 +59,13 @@ def test_equals_sentence_transformers_gist_loss(kind, margin):
     expected = theirs([{}, {}, {}], None)
 
     docs = torch.cat((student[1], student[2])), torch.cat((guide[1], guide[2]))
-    ids = {
-        "queries": torch.arange(7),
-        "docs": torch.arange(14),
-        "at": torch.arange(7),
-        "target": torch.arange(7),
-        "label": torch.eye(7, 14, dtype=torch.int8),
-        "own": torch.eye(7, 14, dtype=torch.bool),
-        "guides": {"guide": guide[0] @ docs[1].T},
-    }
-    batch = batch_of(ids, student[0] @ docs[0].T)
+    at = torch.arange(7)
+    step = Step(at, torch.arange(14), at, at, at[:, None], student[0], docs[0])
+    own = torch.eye(7, 14, dtype=torch.bool)
+    batch = batch_of(step, own, own.to(torch.int8), {"guide": guide[0] @ docs[1].T})
     text = f"InBatch() >> PositiveAware(margin={margin}, kind='{kind}', by='guide', ties='keep')"
     allowed = parse(text, "contrast", "stage").allowed(batch)
     assert InfoNCE(0.05)(batch, allowed).mean().item() == pytest.approx(expected.item(), abs=1e-9)
-
-
-def test_layout_without_guides_is_as_before(learnable):
-    rows = make_rows(learnable, "train", queries=learnable.query_rows("train"))
-    layout = lay_out(rows, np.arange(4), 0, None)
-    assert set(batch_of(tensors(layout), torch.zeros(len(layout.queries), len(layout.docs))).scores) == {"student"}
 
 
 def test_a_run_with_a_guide(learnable, static_path, tmp_path):

@@ -12,9 +12,10 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from foils.core.errors import SpecError
 from foils.core.spec import full, parse
 from foils.train.batch import Batch
-from foils.train.contrast import InBatch, Own
-from foils.train.hf import similarity
+from foils.train.contrasts import InBatch, Own
 from foils.train.losses import InfoNCE, MultiLabelMargin, RankNet
+from foils.train.objective import Objective, comparable
+from foils.train.student import open_student
 
 
 def make_batch(scores, targets, own=None, label=None):
@@ -68,7 +69,7 @@ def test_equals_sentence_transformers_with_gradients(how, temperature, negatives
     theirs = MultipleNegativesRankingLoss(None, scale=1 / temperature, similarity_fct=fct)
     expected = theirs.compute_loss_from_embeddings(theirs_in, None)
     expected.backward()
-    scores = similarity(ours_in[0], torch.cat(ours_in[1:]), how)
+    scores = comparable(ours_in[0], how) @ comparable(torch.cat(ours_in[1:]), how).T
     got = loss_of(scores, list(range(6)), temperature).mean()
     got.backward()
     assert got.item() == pytest.approx(expected.item(), rel=1e-5)
@@ -118,15 +119,19 @@ def test_permuting_rows_permutes_losses():
     torch.testing.assert_close(loss_of(scores, targets, 0.05)[order], loss_of(scores[order], targets[order], 0.05))
 
 
-def test_scores_are_float32_under_mixed_precision():
-    queries, docs = torch.randn(3, 4), torch.randn(5, 4)
+def test_scores_are_float32_under_mixed_precision(static_path):
+    """The loss of half-precision vectors is that of the same vectors in float32, whatever autocast would like."""
+    student = open_student(str(static_path))
+    objective = Objective(student, InBatch(), InfoNCE(temperature=0.01))
+    queries, docs = torch.randn(3, 4).bfloat16(), torch.randn(5, 4).bfloat16()
+    own = torch.eye(3, 5, dtype=torch.bool)
+    ids = {"queries": torch.arange(3), "docs": torch.arange(5), "at": torch.arange(3), "target": torch.arange(3)}
+    ids |= {"known": torch.arange(3)[:, None], "own": own, "label": own.to(torch.int8)}
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        scores = similarity(queries.bfloat16(), docs.bfloat16(), "cosine")
-        assert (queries @ docs.T).dtype == torch.bfloat16
-    assert scores.dtype == torch.float32
-    exact = similarity(queries.bfloat16().float(), docs.bfloat16().float(), "cosine")
-    torch.testing.assert_close(scores, exact)
-    assert loss_of(100 * scores, [0, 1, 2], 0.01).dtype == torch.float32
+        assert (queries.float() @ docs.float().T).dtype == torch.bfloat16
+        mixed = objective.value([], ids, queries, docs)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, objective.value([], ids, queries.float(), docs.float()), rtol=0, atol=0)
 
 
 def test_weights_and_sums():

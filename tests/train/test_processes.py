@@ -17,7 +17,7 @@ SCRIPT = """
 import sys, foils
 import numpy as np
 from foils.train import TrainOptions, TrainSpec, train
-from foils.train.hf import Objective
+from foils.train.objective import Objective
 
 path, static, transformer, out = sys.argv[1:]
 data = foils.load(path)

@@ -25,7 +25,8 @@ from foils.core.errors import DataError, ModelError, SpecError, StoreError
 from foils.train import InBatch, InfoNCE, Own, Run, TrainOptions, TrainSpec, checkpoints, reading, train
 from foils.train.checkpoints import folder_of, newest
 from foils.train.dev import make_dev, measures
-from foils.train.hf import Collator, Objective
+from foils.train.feeding import Feeder
+from foils.train.objective import Objective
 from foils.train.student import open_student
 
 FAST = TrainOptions(batch_size=16, learning_rate=0.3, epochs=6, dev_share=0.2)
@@ -261,14 +262,14 @@ def test_evaluates_and_saves_when_told(learnable, static_path, tmp_path, monkeyp
 
 def spy_on_batches(monkeypatch):
     seen = []
-    collate = Collator.__call__
+    feed = Feeder.__call__
 
-    def spying(self, items):
-        made = collate(self, items)
-        seen.append((self, {name: tensor.numpy() for name, tensor in made["ids"].items()}))
-        return made
+    def spying(self, chosen):
+        features, ids = feed(self, chosen)
+        seen.append((self, {name: tensor.numpy() for name, tensor in ids.items() if name != "saved"}))
+        return features, ids
 
-    monkeypatch.setattr(Collator, "__call__", spying)
+    monkeypatch.setattr(Feeder, "__call__", spying)
     return seen
 
 
@@ -411,7 +412,7 @@ def test_dot_product_models_are_compared_by_dot_product(static_path):
     features = [student.features(queries, "query", None), student.features(docs, "document", None)]
     label = torch.tensor([[1, 0, 0], [0, 0, 1]], dtype=torch.int8)
     ids = {"queries": torch.arange(2), "docs": torch.arange(3), "at": torch.arange(2), "target": torch.tensor([0, 2])}
-    loss = objective(features, ids | {"label": label, "own": label.bool()})
+    loss = objective(features, ids | {"label": label, "own": label.bool(), "known": torch.tensor([[0], [2]])})
     scores = torch.from_numpy(model.encode(queries)) @ torch.from_numpy(model.encode(docs)).T
     expected = torch.nn.functional.cross_entropy(scores, torch.tensor([0, 2]))
     assert loss.item() == pytest.approx(expected.item(), rel=1e-6)

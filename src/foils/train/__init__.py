@@ -1,8 +1,9 @@
 """Training: rows, batches, contrasts, losses and the run. The only layer besides model adapters that needs PyTorch."""
 
 from foils.train.batches import Batches, Shuffled
-from foils.train.contrast import Contrast, InBatch, Own
+from foils.train.contrasts import Contrast, InBatch, Own
 from foils.train.job import TrainSpec
+from foils.train.learned import Learned
 from foils.train.losses import InfoNCE, Loss, MultiLabelMargin, RankNet
 from foils.train.options import TrainOptions
 from foils.train.run import Run
@@ -13,6 +14,7 @@ __all__ = [
     "Contrast",
     "InBatch",
     "InfoNCE",
+    "Learned",
     "Loss",
     "MultiLabelMargin",
     "Own",

@@ -1,13 +1,13 @@
 """`Batch`: one training step as a `View`, so that the filters of mining also decide who is a negative in training.
 
-A `Layout` is the step in row numbers (numpy, made by the collator); a `Batch` is the same on the model's device
-together with the scores.
+A `Layout` is the step in row numbers (numpy); a `Batch` is the same on the model's device together with vectors and
+scores, and with the documents that contrasts bring from elsewhere (a memory bank, other devices) as further columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from foils.core.errors import PipelineError
 from foils.core.pairs import POSITIVE
+from foils.core.ragged import spans
 from foils.core.segments import Reduction
 from foils.train.rows import Rows
+from foils.train.step import Brought, Step
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,6 +37,7 @@ class Layout:
         target: int64 (B,), column of the row's own training positive.
         label: int8 (B, M), 1 where the document is a known positive of the query, else 0.
         own: bool (B, M), true for the row's own positive and the negatives mined for it.
+        known: int32 (B, P), all known positives of each row's query, also those that are not here; padded with -1.
     """
 
     queries: NDArray[np.int32]
@@ -43,6 +46,7 @@ class Layout:
     target: NDArray[np.int64]
     label: NDArray[np.int8]
     own: NDArray[np.bool_]
+    known: NDArray[np.int32]
 
 
 def lay_out(rows: Rows, chosen: NDArray[np.integer], epoch: int, limit: int | None) -> Layout:
@@ -66,20 +70,31 @@ def lay_out(rows: Rows, chosen: NDArray[np.integer], epoch: int, limit: int | No
     here = docs[column] == known
     label = np.zeros(own.shape, np.int8)
     label[of_row[here], column[here]] = POSITIVE
-    return Layout(queries, docs, at.astype(np.int64), target.astype(np.int64), label, own)
+    sizes = rows.known.sizes[rows.slot[chosen]]
+    padded = np.full((len(chosen), sizes.max()), -1, np.int32)
+    padded[of_row, spans(sizes)[1]] = known
+    return Layout(queries, docs, at.astype(np.int64), target.astype(np.int64), label, own, padded)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A training step as a view: B training rows against the M distinct documents of the batch.
+    """A training step as a view: B training rows against N documents.
+
+    The first M columns are the distinct documents of the batch, ascending; further ones were brought by contrasts such
+    as a memory bank, in any order, and a document can be among them that also is in the batch.
 
     Attributes:
         query: int64 tensor (B,), rows of the queries; a query with two positives in the batch is in it twice.
-        doc: int64 tensor (M,), rows of the documents, ascending.
+        doc: int64 tensor (N,), rows of the documents; -1 for a brought vector that is no document.
         target: int64 tensor (B,), column of each row's own training positive.
-        label: int8 tensor (B, M), 1 for every known positive of the query (copies of its text included), else 0.
-        own: bool tensor (B, M), the row's own positive and the negatives mined for it.
-        scores: named score matrices, float32 tensors (B, M). ``student`` carries the gradient; ``score`` means it.
+        label: int8 tensor (B, N), 1 for every known positive of the query (copies of its text included), else 0.
+        own: bool tensor (B, N), the row's own positive and the negatives mined for it.
+        scores: named score matrices, float32 tensors (B, N). ``student`` carries the gradient; ``score`` means it. NaN
+            where nothing is known: scores that were saved with the mined pairs are known for those only.
+        query_vectors: float32 tensor (B, d) with gradient; None where a test needs none.
+        doc_vectors: float32 tensor (N, d); ``student`` is their inner product.
+        brought: for each contrast that brought columns, whom it considers, bool (B, N).
+        width: number of columns M that are the batch's own; None for all.
     """
 
     query: Tensor
@@ -88,6 +103,18 @@ class Batch:
     label: Tensor
     own: Tensor
     scores: Mapping[str, Tensor]
+    query_vectors: Tensor | None = None
+    doc_vectors: Tensor | None = None
+    brought: Mapping[Any, Tensor] = field(default_factory=dict)
+    width: int | None = None
+
+    @property
+    def inside(self) -> Tensor:
+        """Which columns are documents of the batch itself, bool (N,)."""
+        columns = self.doc.new_ones(len(self.doc)).bool()
+        if self.width is not None:
+            columns[self.width :] = False
+        return columns
 
     def __getitem__(self, by: str) -> Tensor:
         name = STUDENT if by == "score" else by
@@ -105,7 +132,7 @@ class Batch:
         """
         # As wide as the reduction in `Pairs`, so that both take the same decisions; Apple's GPU has no float64.
         wide = self[by] if self.label.device.type == "mps" else self[by].double()
-        known = self.label == POSITIVE
+        known = (self.label == POSITIVE) & ~wide.isnan()
         if how == "mean":
             count = known.sum(dim=1, keepdim=True)
             value = wide.masked_fill(~known, 0.0).sum(dim=1, keepdim=True) / count.clamp(min=1)
@@ -125,7 +152,10 @@ class Batch:
 
     def detached(self) -> Batch:
         """The same without gradients: what filters read."""
-        return replace(self, scores={name: score.detach() for name, score in self.scores.items()})
+        scores = {name: score.detach() for name, score in self.scores.items()}
+        queries = None if self.query_vectors is None else self.query_vectors.detach()
+        docs = None if self.doc_vectors is None else self.doc_vectors.detach()
+        return replace(self, scores=scores, query_vectors=queries, doc_vectors=docs)
 
 
 def tensors(layout: Layout) -> dict[str, Any]:
@@ -136,19 +166,67 @@ def tensors(layout: Layout) -> dict[str, Any]:
     return {name: torch.from_numpy(np.ascontiguousarray(column)) for name, column in columns.items()}
 
 
-def batch_of(ids: Mapping[str, Any], student: Tensor) -> Batch:
-    """A view of a step.
+def batch_of(step: Step, own: Tensor, label: Tensor, scores: Mapping[str, Tensor] | None = None) -> Batch:
+    """The view of a step before anything is brought to it.
 
     Args:
-        ids: what `tensors` made, on any device; under ``guides`` the similarities (U, M) of frozen models by name.
-        student: similarity of the *distinct* queries with the documents, (U, M).
+        step: the encoded step.
+        own: bool (B, M); see `Layout`.
+        label: int8 (B, M).
+        scores: further named scores, (B, M).
     """
-    said = {STUDENT: student, **ids.get("guides", {})}
+    queries = step.queries.index_select(0, step.at)
+    # The product of the distinct queries, so that a repeated one costs nothing.
+    student = (step.queries @ step.docs.T).index_select(0, step.at)
     return Batch(
-        query=ids["queries"].long()[ids["at"]],
-        doc=ids["docs"].long(),
-        target=ids["target"],
-        label=ids["label"],
-        own=ids["own"],
-        scores={name: similarity.index_select(0, ids["at"]) for name, similarity in said.items()},
+        query=step.query[step.at],
+        doc=step.doc,
+        target=step.target,
+        label=label,
+        own=own,
+        scores={STUDENT: student, **(scores or {})},
+        query_vectors=queries,
+        doc_vectors=step.docs,
+    )
+
+
+def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
+    """A batch with the documents that contrasts brought as further columns.
+
+    Args:
+        batch: of the step alone.
+        step: the step.
+        brought: by the contrast that brought them, in the order of the columns to be.
+    """
+    import torch
+
+    if not brought:
+        return batch
+    assert batch.query_vectors is not None
+    assert batch.doc_vectors is not None
+    width, parts = len(batch.doc), list(brought.values())
+    doc = torch.cat([batch.doc, *(part.doc for part in parts)])
+    vectors = torch.cat([batch.doc_vectors, *(part.vectors.to(batch.doc_vectors.dtype) for part in parts)])
+    extra, rows = len(doc) - width, len(batch.query)
+    student = batch.query_vectors @ vectors[width:].T
+    scores = {}
+    for name in dict.fromkeys([*batch.scores, *(name for part in parts for name in part.scores)]):
+        unknown = student.new_full((rows, width), float("nan"))
+        more = [part.scores.get(name, student.new_full(part.members.shape, float("nan"))) for part in parts]
+        right = student if name == STUDENT else torch.cat(more, dim=1)
+        scores[name] = torch.cat((batch.scores.get(name, unknown), right.to(student.dtype)), dim=1)
+    members, start = {}, width
+    for contrast, part in brought.items():
+        considered = batch.own.new_zeros((rows, len(doc)))
+        considered[:, start : start + len(part.doc)] = part.members
+        members[contrast], start = considered, start + len(part.doc)
+    return replace(
+        batch,
+        doc=doc,
+        label=torch.cat((batch.label, step.labels(doc[width:])), dim=1),
+        own=torch.cat((batch.own, batch.own.new_zeros((rows, extra))), dim=1),
+        scores=scores,
+        doc_vectors=vectors,
+        brought=members,
+        width=width,
     )

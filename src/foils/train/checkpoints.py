@@ -12,9 +12,12 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foils.core.atomic import replacing
+
+if TYPE_CHECKING:
+    from foils.train.objective import Objective
 
 MARKER = "complete.json"
 STATE = "trainer_state.json"
@@ -74,6 +77,24 @@ def prune(out: Path, keep: Iterable[int]) -> None:
         if step_of(path) not in kept:
             (path / MARKER).unlink(missing_ok=True)
             shutil.rmtree(path)
+
+
+def keep_memory(folder: Path, objective: Objective, rank: int) -> None:
+    """Write what an objective remembers besides the model's weights, if anything, for one process."""
+    import torch
+
+    memory = objective.memory()
+    if memory:
+        torch.save(memory, folder / f"objective-{rank}.pt")
+
+
+def recall(folder: Path, objective: Objective, rank: int) -> None:
+    """Read what `keep_memory` wrote."""
+    import torch
+
+    path = folder / f"objective-{rank}.pt"
+    if path.exists():
+        objective.remember(torch.load(path, map_location="cpu", weights_only=True))
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Our parts of the Hugging Face training loop: collator, objective, trainer, schedule and dev evaluator.
+"""Our parts of the Hugging Face training loop: trainer, schedule and dev evaluator.
 
 Importing this module imports PyTorch and sentence-transformers; `foils.train.trainer` does so when a run begins.
 """
@@ -7,84 +7,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.util import batch_to_device
-from torch import Tensor, nn
 from transformers import ProgressCallback, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from foils.adapters import exact
 from foils.adapters.protocols import Encoder, Kind
 from foils.core.collection import Collection
 from foils.train import checkpoints
-from foils.train.batch import batch_of, lay_out, tensors
 from foils.train.batches import Plan
-from foils.train.contrast import Contrast
 from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import DEPTH, METRIC, Dev, measures
-from foils.train.job import Job
-from foils.train.losses import Loss
-from foils.train.reading import Reader
-from foils.train.student import Similarity, Student
+from foils.train.feeding import Feeder
+from foils.train.objective import Objective
+from foils.train.student import Student
 
 log = logging.getLogger(__name__)
-
-
-def similarity(queries: Tensor, docs: Tensor, how: Similarity) -> Tensor:
-    """Similarity of all queries with all documents, float32 (U, M), also under mixed precision.
-
-    Args:
-        queries: vectors (U, d) of any floating dtype.
-        docs: vectors (M, d).
-        how: the model's own similarity.
-    """
-    with torch.autocast(device_type=queries.device.type, enabled=False):
-        q, d = queries.float(), docs.float()
-        if how == "cosine":
-            q, d = nn.functional.normalize(q, dim=1), nn.functional.normalize(d, dim=1)
-        return q @ d.T
-
-
-class Objective(nn.Module):
-    """From features to one number: encode, compare, contrast, lose, average over the rows.
-
-    It holds the model under the name ``model``, where sentence-transformers puts the wrapped one for several devices.
-    """
-
-    def __init__(self, student: Student, contrast: Contrast, loss: Loss) -> None:
-        super().__init__()
-        self.model = student.model
-        self.how, self.dim = student.similarity, student.model.truncate_dim
-        self.contrast, self.loss = contrast, loss
-
-    def forward(self, features: Sequence[dict[str, Any]], ids: Mapping[str, Any]) -> Tensor:
-        """The mean loss of a batch.
-
-        Args:
-            features: of the distinct queries and of the distinct documents.
-            ids: the layout; see `foils.train.batch`.
-        """
-        queries, docs = self._vectors(*features)
-        batch = batch_of(ids, similarity(queries[:, : self.dim], docs[:, : self.dim], self.how))
-        return self.loss(batch, self.contrast.allowed(batch)).mean()
-
-    def _vectors(self, queries: dict[str, Any], docs: dict[str, Any]) -> Sequence[Tensor]:
-        if queries.keys() != {"input_ids", "offsets"}:
-            return [self.model(part)["sentence_embedding"] for part in (queries, docs)]
-        # A static model has no padding that would be wasted, and every pass makes a gradient as large as the model.
-        both = {
-            "input_ids": torch.cat((queries["input_ids"], docs["input_ids"])),
-            "offsets": torch.cat((queries["offsets"], docs["offsets"] + len(queries["input_ids"]))),
-        }
-        vectors: Tensor = self.model(both)["sentence_embedding"]
-        return vectors[: len(queries["offsets"])], vectors[len(queries["offsets"]) :]
 
 
 def freeze_unused(student: Student) -> None:
@@ -101,40 +47,26 @@ def freeze_unused(student: Student) -> None:
         weight.requires_grad_(gradient is not None)
 
 
-class Collator:
-    """Turns row numbers into what a step needs."""
-
-    valid_label_columns: Sequence[str] = ()
-
-    def __init__(self, job: Job) -> None:
-        self.plan, self.limit, self.guides = job.plan, job.options.negatives_per_row, job.guides
-        self.queries = Reader(job.student, job.data.queries, "query", job.options.max_length)
-        self.documents = Reader(job.student, job.data.corpus, "document", job.options.max_length)
-
-    def __call__(self, items: Sequence[Mapping[str, int]]) -> dict[str, Any]:
-        """Features of the distinct queries and documents, the layout, and what the guides say of it."""
-        chosen = np.array([item["row"] for item in items], dtype=np.int64)
-        layout = lay_out(self.plan.rows, chosen, self.plan.epoch, self.limit)
-        said = {name: torch.from_numpy(guide.score(layout.queries, layout.docs)) for name, guide in self.guides.items()}
-        return {
-            "query": self.queries.features(layout.queries),
-            "document": self.documents.features(layout.docs),
-            "ids": {**tensors(layout), **({"guides": said} if said else {})},
-        }
-
-
 class FoilsTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
-    """sentence-transformers' trainer with our batches; ``plan`` must be set before it trains."""
+    """sentence-transformers' trainer with our batches; ``plan`` and ``feeder`` must be set before it trains."""
 
     plan: Plan
+    feeder: Feeder
 
     def get_batch_sampler(self, dataset: Any, *args: Any, **kwargs: Any) -> Plan:
         """The planned batches, whatever the arguments say."""
         return self.plan
 
-    def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+    def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """What `Objective` takes."""
-        return [inputs["query"], inputs["document"]], inputs["ids"]
+        features, ids = self.feeder(inputs["row"].cpu().numpy())
+        device = self.args.device
+        return [batch_to_device(part, device) for part in features], batch_to_device(ids, device)
+
+    def feed(self, rows: NDArray[np.int32], kind: Kind) -> dict[str, Any]:
+        """Features of other rows of the collection, on the model's device."""
+        features: dict[str, Any] = batch_to_device(self.feeder.features(rows, kind), self.args.device)
+        return features
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
         """No generated model card: it would describe a table of row numbers, and asks the model hub on every save."""
@@ -174,6 +106,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
     Attributes:
         out: the run folder.
         plan: told the epoch before each one begins.
+        objective: told the step before each one begins; what it remembers is saved with each checkpoint.
         updates_per_epoch: optimiser steps of an epoch.
         evaluate_every: steps between two looks at dev; None for no dev.
         save_every: steps between two checkpoints.
@@ -182,6 +115,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
 
     out: Path
     plan: Plan
+    objective: Objective
     updates_per_epoch: int
     evaluate_every: int | None
     save_every: int
@@ -193,8 +127,15 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         """Set the epoch from the step count: with several processes, a resumed data loader forgets to."""
         self.plan.set_epoch(state.global_step // self.updates_per_epoch)
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tell the objective where training is; schedules are pure functions of it."""
+        self.objective.number, self.objective.progress = state.global_step, state.global_step / state.max_steps
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The last step is always looked at and saved."""
+        self.objective.follow()
         last = state.global_step >= state.max_steps
         if self.evaluate_every is not None:
             control.should_evaluate = last or state.global_step % self.evaluate_every == 0
@@ -210,6 +151,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Mark the checkpoint as complete when every process has written its part; then remove older ones."""
+        checkpoints.keep_memory(checkpoints.folder_of(self.out, state.global_step), self.objective, args.process_index)
         wait()
         if state.is_world_process_zero:
             checkpoints.mark(checkpoints.folder_of(self.out, state.global_step))

@@ -11,9 +11,12 @@ from typing import Any
 from foils.adapters.protocols import Encoder
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
+from foils.core.errors import PipelineError
 from foils.core.pairs import Pairs
+from foils.train.batch import STUDENT
 from foils.train.batches import Batches, Plan, Shuffled
-from foils.train.contrast import Contrast, InBatch
+from foils.train.contrasts import Contrast, InBatch
+from foils.train.contrasts.bringer import Site
 from foils.train.dev import Dev, divide, make_dev
 from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
@@ -47,6 +50,24 @@ class TrainSpec:
     split: str = "train"
     notes: dict[str, Any] = field(default_factory=dict)
     guides: Mapping[str, Encoder] = field(default_factory=dict)
+
+    def columns(self) -> tuple[str, ...]:
+        """The saved columns of the negatives that loss and contrast read: what no guide says.
+
+        Raises:
+            PipelineError: one is neither saved nor said by a guide.
+        """
+        saved = {} if self.negatives is None else self.negatives.scores
+        for what in (self.loss, self.contrast):
+            for name in what.reads():
+                if name not in (*saved, *self.guides):
+                    have = ", ".join(map(repr, (STUDENT, *saved, *self.guides)))
+                    raise PipelineError(
+                        f"{what!r}: a training batch has no score {name!r}; it has: {have}. Pass --encoder "
+                        f"{name}=MODEL, or mine negatives with that column."
+                    )
+        read = dict.fromkeys((*self.loss.reads(), *self.contrast.reads()))
+        return tuple(name for name in read if name not in self.guides)
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,20 @@ class Job:
             "options": self.options.record(),
         }
 
+    def site(self, place: Place) -> Site:
+        """Where contrasts with documents from outside the batch work."""
+        return Site(
+            data=self.data,
+            student=self.student,
+            max_length=self.options.max_length,
+            rows=self.plan.batch_size,
+            seed=self.plan.seed,
+            processes=place.processes,
+            rank=place.rank,
+            models=self.spec.guides,
+            cache=cache_root() / "vectors",
+        )
+
     def counts(self) -> dict[str, Any]:
         """Sizes, for the record."""
         dev = {} if self.dev is None else dict(self.dev.report)
@@ -145,7 +180,7 @@ def prepare(
     settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
     student.encoder(settled.max_length)
     stay, held, dev_split = divide(data, spec.split, settled, seed)
-    rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed)
+    rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed, columns=spec.columns())
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
     seen = guides(spec.guides, data, rows.queries, cache_root() / "vectors")
     return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, place.out, seen)

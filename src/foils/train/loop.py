@@ -26,8 +26,10 @@ from foils.core.errors import SpecError
 from foils.train import checkpoints
 from foils.train.card import model_card
 from foils.train.curve import best_step, curve_of, exhausted
-from foils.train.hf import Bar, Collator, DevEvaluator, FoilsTrainer, Lines, Objective, Schedule, freeze_unused, wait
+from foils.train.feeding import Feeder, Numbers
+from foils.train.hf import Bar, DevEvaluator, FoilsTrainer, Lines, Schedule, freeze_unused, wait
 from foils.train.job import Job, Place
+from foils.train.objective import Objective
 from foils.train.options import Precision
 from foils.train.run import MODEL, Run, finish_record, read_record, start_record
 
@@ -109,8 +111,10 @@ def _run(job: Job, place: Place) -> Run:
     elif first:
         checkpoints.prune(job.out, ())
     args.eval_on_start = newest is None and job.dev is not None
-    trainer = _trainer(job, args)
+    trainer = _trainer(job, args, place)
     wait()
+    if newest is not None:
+        checkpoints.recall(newest, trainer.loss, place.rank)
     if newest is None or not _trained_out(job, newest):
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
     wait()
@@ -154,21 +158,27 @@ def _arguments(job: Job, place: Place) -> SentenceTransformerTrainingArguments:
     return args
 
 
-def _trainer(job: Job, args: SentenceTransformerTrainingArguments) -> FoilsTrainer:
+def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place) -> FoilsTrainer:
     student, options = job.student, job.options
     if args.world_size > 1:
         freeze_unused(student)
+    feeder = Feeder(job)
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
+    parts = (job.spec.contrast, job.spec.loss)
+    objective = Objective(student, *parts, guides=job.guides, half=half, site=job.site(place))
     trainer = FoilsTrainer(
         model=student.model,
         args=args,
         train_dataset=Dataset.from_dict({"row": np.arange(len(job.plan.rows))}),
-        loss=Objective(student, job.spec.contrast, job.spec.loss),
+        loss=objective,
         evaluator=None if job.dev is None else DevEvaluator(job.data, student.encoder(options.max_length), job.dev),
-        data_collator=Collator(job),
+        data_collator=Numbers(),
     )
-    trainer.plan = job.plan
+    trainer.plan, trainer.feeder, objective.feed = job.plan, feeder, trainer.feed
     trainer.add_callback(
-        Schedule(job.out, job.plan, job.updates_per_epoch, job.evaluate_every, job.save_every, options.patience)
+        Schedule(
+            job.out, job.plan, objective, job.updates_per_epoch, job.evaluate_every, job.save_every, options.patience
+        )
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(ProgressCallback) is not None:

@@ -8,8 +8,8 @@ a positive.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,36 @@ from foils.core.errors import DataError
 from foils.core.packing import pack, unpack
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
 from foils.core.ragged import Lists, places, spans
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """A column of some (query, document) pairs.
+
+    Attributes:
+        keys: int64 (n,), packed pairs, ascending.
+        values: float32 (n,).
+    """
+
+    keys: NDArray[np.int64]
+    values: NDArray[np.float32]
+
+    def of(self, queries: NDArray[np.int32], docs: NDArray[np.int32], wanted: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """The values of some queries with some documents, float32 (B, M); NaN where none is known or ``wanted`` is
+        false.
+
+        Args:
+            queries: (B,) rows.
+            docs: (M,) rows.
+            wanted: (B, M) which pairs to look up.
+        """
+        found = np.full(wanted.shape, np.nan, np.float32)
+        row, column = np.nonzero(wanted) if len(self.keys) else np.zeros((2, 0), np.int64)
+        key = pack(queries[row], docs[column])
+        at = np.minimum(np.searchsorted(self.keys, key), max(len(self.keys) - 1, 0))
+        hit = self.keys[at] == key
+        found[row[hit], column[hit]] = self.values[at[hit]]
+        return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +66,7 @@ class Rows:
         negatives: the negatives mined for each query, m lists in an order keyed by (seed, query id, document id).
         keys: uint64 (n,), a key per row made of the external ids: what shuffling is keyed by.
         report: counts, for the record.
+        saved: scores and other columns that were saved with the mined pairs and are read in training, by name.
     """
 
     query: NDArray[np.int32]
@@ -47,6 +78,7 @@ class Rows:
     negatives: Lists
     keys: NDArray[np.uint64]
     report: Mapping[str, int]
+    saved: Mapping[str, Saved] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.query)
@@ -72,7 +104,13 @@ class Rows:
 
 
 def make_rows(
-    data: Collection, split: str, *, queries: NDArray[np.int32], negatives: Pairs | None = None, seed: int = 0
+    data: Collection,
+    split: str,
+    *,
+    queries: NDArray[np.int32],
+    negatives: Pairs | None = None,
+    seed: int = 0,
+    columns: Sequence[str] = (),
 ) -> Rows:
     """Lay out the training rows of some queries.
 
@@ -85,6 +123,7 @@ def make_rows(
         queries: rows of the queries to train on.
         negatives: mined pairs: label 0 is a negative, label 1 a positive; other queries in them are ignored.
         seed: of the order in which negatives take turns.
+        columns: score columns of ``negatives`` that are read in training.
 
     Raises:
         DataError: no row is left, or negatives were given and none is for these queries.
@@ -118,7 +157,16 @@ def make_rows(
             "queries_without_negatives": int(len(known.queries) - len(clean.queries)),
             "negatives_that_are_positives": len(candidates) - len(clean),
         },
+        saved={name: _saved(mined, name, data.same) for name in columns},
     )
+
+
+def _saved(pairs: Pairs, name: str, same: NDArray[np.int32]) -> Saved:
+    """Of documents with the same text, the value of the first that has one."""
+    values = pairs.scores[name]
+    has = ~np.isnan(values)
+    keys, first = np.unique(pack(pairs.query[has], same[pairs.doc[has]]), return_index=True)
+    return Saved(keys, values[has][first])
 
 
 def _known(data: Collection, parts: list[Pairs], queries: NDArray[np.int32]) -> Pairs:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from foils.core.collection import Collection
 from foils.core.errors import need
-from foils.train.batch import STUDENT
 from foils.train.job import TrainSpec, prepare
 from foils.train.options import TrainOptions
 from foils.train.run import Run, agree, read_record
@@ -61,7 +60,7 @@ def train(
     from foils.train import loop
 
     folder, wanted = Path(out), options or TrainOptions()
-    spec.contrast.check_columns((STUDENT, *spec.guides))
+    spec.columns()
     record = read_record(folder)
     with loop.isolated():
         student, place = open_student(model), loop.placement(wanted.precision, folder)

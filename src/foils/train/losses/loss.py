@@ -30,6 +30,14 @@ class Loss(Declared):
         """
         raise NotImplementedError
 
+    def reads(self) -> tuple[str, ...]:
+        """Score columns that it reads besides the student's: saved ones, such as a teacher's, or those of a guide."""
+        return ()
+
+    def slow(self) -> tuple[float, ...]:
+        """Decays of the moving averages of the weights whose scores it reads; see `foils.train.ema`."""
+        return ()
+
     def __add__(self, other: object) -> Loss:
         return Sum((*_terms(self), *_terms(other))) if isinstance(other, Loss) else NotImplemented
 
@@ -71,6 +79,14 @@ class Sum(Loss):
         plain = len(self.terms) > 1
         both = zip(self.terms, texts, strict=True)
         return " + ".join(text if weight == 1.0 and plain else f"{weight!r}*{text}" for (weight, _), text in both)
+
+    def reads(self) -> tuple[str, ...]:
+        """Those of the terms."""
+        return tuple(dict.fromkeys(name for _, loss in self.terms for name in loss.reads()))
+
+    def slow(self) -> tuple[float, ...]:
+        """Those of the terms."""
+        return tuple(dict.fromkeys(decay for _, loss in self.terms for decay in loss.slow()))
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """The sum."""

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from foils.core.errors import PipelineError
 from foils.core.pairs import POSITIVE
-from foils.core.spec import Declared, Kind, declare
+from foils.core.spec import Declared, Kind
 from foils.stages.readers import Filter
 from foils.stages.stage import Stage
 from foils.train.batch import STUDENT, Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from foils.train.contrasts.bringer import Bringer
 
 
 class Contrast(Declared):
@@ -36,15 +38,12 @@ class Contrast(Declared):
         return self.members(batch) & (batch.label != POSITIVE)
 
     def reads(self) -> tuple[str, ...]:
-        """The score columns that its filters read, besides the student's: names of guides."""
+        """The score columns that its filters read, besides the student's: names of guides or of saved scores."""
         return ()
 
-    def check_columns(self, names: tuple[str, ...] = (STUDENT,)) -> None:
-        """Refuse filters that read a score which a training batch does not have.
-
-        Raises:
-            PipelineError: with the column and what there is.
-        """
+    def bringers(self) -> tuple[Bringer, ...]:
+        """The parts that bring documents from outside the batch, in the order of the text, none twice."""
+        return ()
 
     def __add__(self, other: object) -> Contrast:
         if not isinstance(other, Contrast):
@@ -77,28 +76,6 @@ def _online(step: Stage) -> Filter:
     return step
 
 
-@declare
-class InBatch(Contrast):
-    """All documents of the batch: everyone's positives and everyone's mined negatives.
-
-    sentence-transformers' ``query_to_doc``; DPR (Karpukhin et al. 2020, arXiv:2004.04906, section 3.2), except that no
-    known positive of the query counts as a negative, whoever brought it.
-    """
-
-    def members(self, batch: Batch) -> Tensor:
-        """Every document."""
-        return batch.own.new_ones(batch.own.shape)
-
-
-@declare
-class Own(Contrast):
-    """The row's own mined negatives only. A row without any has loss 0 and gradient 0."""
-
-    def members(self, batch: Batch) -> Tensor:
-        """The documents that the row brought."""
-        return batch.own
-
-
 class Union(Contrast):
     """Documents that any of several contrasts considers."""
 
@@ -123,20 +100,31 @@ class Union(Contrast):
         return " + ".join(f"({text})" if isinstance(part, Restricted) else text for part, text in both)
 
     def members(self, batch: Batch) -> Tensor:
-        """The union."""
+        """The union. A document that an earlier part considers through another column is not counted twice."""
         members = self.contrasts[0].members(batch)
         for part in self.contrasts[1:]:
-            members = members | part.members(batch)
+            members = members | (part.members(batch) & ~_elsewhere(members, batch))
         return members
+
+    def bringers(self) -> tuple[Bringer, ...]:
+        """Those of the parts."""
+        return tuple(dict.fromkeys(bringer for part in self.contrasts for bringer in part.bringers()))
 
     def reads(self) -> tuple[str, ...]:
         """Those of the parts."""
         return tuple(dict.fromkeys(name for part in self.contrasts for name in part.reads()))
 
-    def check_columns(self, names: tuple[str, ...] = (STUDENT,)) -> None:
-        """Check each part."""
-        for part in self.contrasts:
-            part.check_columns(names)
+
+def _elsewhere(members: Tensor, batch: Batch) -> Tensor:
+    """Columns whose document is a member of the row through some column, bool (B, N)."""
+    import torch
+
+    if not batch.brought:
+        return torch.zeros_like(members)
+    distinct, place = torch.unique(batch.doc, return_inverse=True)
+    taken = members.new_zeros((len(members), len(distinct)), dtype=torch.int32)
+    taken.index_add_(1, place, members.int())
+    return taken.bool()[:, place] & (batch.doc >= 0)
 
 
 class Restricted(Contrast):
@@ -163,17 +151,11 @@ class Restricted(Contrast):
         kept: Tensor = self.keeps.keep(batch.detached())
         return self.contrast.members(batch) & kept
 
+    def bringers(self) -> tuple[Bringer, ...]:
+        """Those of what comes before."""
+        return self.contrast.bringers()
+
     def reads(self) -> tuple[str, ...]:
         """Those before, and the filter's."""
         read = (*self.contrast.reads(), *self.keeps.reads())
         return tuple(dict.fromkeys(name for name in read if name not in (STUDENT, "score")))
-
-    def check_columns(self, names: tuple[str, ...] = (STUDENT,)) -> None:
-        """Check what comes before, then the filter; ``score`` is the student's."""
-        self.contrast.check_columns(names)
-        for by in self.keeps.reads():
-            if by not in (*names, "score"):
-                have = ", ".join(map(repr, names))
-                raise PipelineError(
-                    f"{self.keeps!r}: a training batch has no score {by!r}; it has: {have}. Pass --encoder {by}=MODEL."
-                )

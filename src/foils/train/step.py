@@ -1,0 +1,96 @@
+"""`Step`: what was encoded in a training step, and `Brought`: the documents that a contrast adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.adapters.protocols import Kind
+from foils.core.pairs import POSITIVE
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Encode = Callable[[NDArray[np.int32], Kind], "Tensor"]
+Slow = Callable[[float], "tuple[Tensor, Tensor]"]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """B training rows of U distinct queries and M distinct documents, encoded by the current weights.
+
+    Attributes:
+        query: int64 (U,), rows of the queries, ascending.
+        doc: int64 (M,), rows of the documents, ascending.
+        at: int64 (B,), position of each training row's query in ``query``.
+        target: int64 (B,), column of each row's own training positive.
+        known: int64 (B, P), all known positives of each row's query, wherever they are; padded with -1.
+        queries: float32 (U, d) with gradient. The student's similarity is the inner product of these vectors: they
+            have length 1 where it is the cosine.
+        docs: float32 (M, d) with gradient, likewise.
+        number: optimiser steps done before this one.
+        progress: share of training that is done, 0 to 1.
+        encode: vectors of other rows of the collection by the current weights, with gradient, as above.
+        slow: vectors of this step's queries and documents by the moving average of the weights with a given decay,
+            without gradient; see `foils.train.ema`.
+    """
+
+    query: Tensor
+    doc: Tensor
+    at: Tensor
+    target: Tensor
+    known: Tensor
+    queries: Tensor
+    docs: Tensor
+    number: int = 0
+    progress: float = 0.0
+    encode: Encode | None = None
+    slow: Slow | None = None
+
+    def labels(self, doc: Tensor) -> Tensor:
+        """Which of some documents are known positives of which training row, int8 (B, len(doc)).
+
+        Args:
+            doc: int64 (E,), rows of documents in any order, repeats allowed; -1 for what is no document.
+        """
+        import torch
+
+        distinct, place = torch.unique(doc, return_inverse=True)
+        found = torch.zeros(len(self.at), len(distinct) + 1, dtype=torch.int8, device=doc.device)
+        if len(distinct):
+            column = torch.searchsorted(distinct, self.known).clamp(max=len(distinct) - 1)
+            hit = (distinct[column] == self.known) & (self.known >= 0)
+            # What is not there goes to a column of its own, which is cut off.
+            found.scatter_(1, column.masked_fill(~hit, len(distinct)), POSITIVE)
+        return found[:, place]
+
+
+@dataclass(frozen=True, eq=False)
+class Brought:
+    """Documents that a contrast adds to a step, as columns beside those of the batch.
+
+    Attributes:
+        doc: int64 (E,), rows of the documents; -1 for a vector that is no document.
+        vectors: float (E, d), compared with the queries by inner product; with or without gradient.
+        members: bool (B, E), which of them each training row considers. Known positives need not be taken out.
+        scores: further named scores of these pairs, float (B, E); NaN for unknown.
+    """
+
+    doc: Tensor
+    vectors: Tensor
+    members: Tensor
+    scores: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def nothing(step: Step) -> Brought:
+    """No documents."""
+    empty = step.doc[:0]
+    return Brought(empty, step.docs[:0].detach(), empty.new_zeros((len(step.at), 0)).bool())
+
+
+Report = Mapping[str, float]
+State = Mapping[str, Any]
