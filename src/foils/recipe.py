@@ -1,24 +1,89 @@
-"""Recipes: a published method as a few declared values in YAML, headed by its citation and the command that runs it."""
+"""Recipes: a published method as a few declared values in YAML, headed by its citation and the command that runs it.
+
+Most methods are one training: the values stand at the top of the file. A method of several trainings has ``phases``.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
 from foils.core.errors import SpecError
 from foils.core.spec import parse, scheduled
 from foils.core.text import did_you_mean
+from foils.core.weak import Weak
 from foils.stages.stage import Stage
 
 if TYPE_CHECKING:
     from foils.train.contrasts import Contrast
     from foils.train.losses import Loss
 
-_KEYS = ("title", "cite", "family", "needs", "mine", "contrast", "loss", "batches", "notes")
+_VALUES = ("mine", "contrast", "loss", "batches")
+_PHASE = ("name", "teach", "start", "queries", "adds", "data", "share", "rate", *_VALUES)
+_ALWAYS = ("title", "cite", "family", "needs", "notes")
+_KEYS = (*_ALWAYS, "phases", *_VALUES)
+BASE, PREVIOUS = "base", "previous"
+_NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training: of the student, or of a cross-encoder that later phases use.
+
+    In the pipeline of a phase ``student`` is what the phases before made of the student, and every earlier phase's name
+    is a model.
+
+    Attributes:
+        name: what later phases call the model that it makes.
+        mine: the pipeline, or None if nothing is mined.
+        contrast: whom each query is compared with in a step.
+        loss: the loss.
+        batches: the order of rows.
+        teach: the loss of a cross-encoder that is trained in this phase, on what is mined; None to train the student.
+        start: weights to begin with: ``base`` (those that were given), ``previous`` (what the phases before made of the
+            student), or the name of an earlier phase.
+        queries: ``judged``: those of the split; ``all``: also queries without any judgement, as far as a labeler
+            promotes a positive for them.
+        adds: earlier phases whose negatives are trained on as well.
+        data: ``titles`` or ``sentences``: weak queries made of the documents, instead of the collection's
+            (`foils.core.weak`); None for the collection.
+        share: of the usual number of epochs or steps.
+        rate: factor of the usual learning rate.
+    """
+
+    name: str
+    mine: Stage | None
+    contrast: Contrast
+    loss: Loss
+    batches: Any
+    teach: str | None = None
+    start: str = PREVIOUS
+    queries: Literal["judged", "all"] = "judged"
+    adds: tuple[str, ...] = ()
+    data: Weak | None = None
+    share: float = 1.0
+    rate: float = 1.0
+
+    def text(self) -> dict[str, Any]:
+        """The phase as plain values, pipelines in short form; what is as usual is left out."""
+        values: dict[str, Any] = {"mine": None if self.mine is None else repr(self.mine)}
+        if self.teach is None:
+            values |= {key: repr(getattr(self, key)) for key in _VALUES[1:]}
+        plain = {field.name: field.default for field in fields(self) if field.default is not MISSING}
+        changed = {key: getattr(self, key) for key, usual in plain.items() if getattr(self, key) != usual}
+        return {**values, **{key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}}
+
+    def reads(self) -> tuple[str, ...]:
+        """Models that it names, ``student`` included."""
+        mining = () if self.mine is None else self.mine.encoders()
+        training = () if self.teach else self.contrast.reads()
+        return tuple(dict.fromkeys((*mining, *training)))
 
 
 @dataclass(frozen=True)
@@ -30,12 +95,9 @@ class Recipe:
         title: one line.
         cite: authors, year, title, identifier, section.
         family: random, static, dynamic or synthetic (Wischounig et al. 2026).
-        needs: names of models that the pipeline uses; ``student`` is the model that is trained.
-        mine: the pipeline, or None if nothing is mined.
-        contrast: whom each query is compared with in a step.
-        loss: the loss.
-        batches: the order of rows.
+        needs: names of models that the pipelines use; ``student`` is the model that is trained.
         notes: what to know before using it.
+        phases: one training, or several, one after the other.
     """
 
     name: str
@@ -43,23 +105,51 @@ class Recipe:
     cite: str
     family: str
     needs: tuple[str, ...]
-    mine: Stage | None
-    contrast: Contrast
-    loss: Loss
-    batches: Any
     notes: str
+    phases: tuple[Phase, ...]
+
+    @property
+    def only(self) -> Phase:
+        """The one phase of a recipe that has one.
+
+        Raises:
+            SpecError: it has several.
+        """
+        if len(self.phases) > 1:
+            names = ", ".join(phase.name for phase in self.phases)
+            raise SpecError(
+                f"recipe {self.name!r} has several phases ({names}); it is followed whole: foils train DATA --recipe "
+                f"{self.name}. The pipelines of its phases: foils recipes {self.name}"
+            )
+        return self.phases[0]
+
+    @property
+    def mine(self) -> Stage | None:
+        """The pipeline of the only phase."""
+        return self.only.mine
+
+    @property
+    def contrast(self) -> Contrast:
+        """That of the only phase."""
+        return self.only.contrast
+
+    @property
+    def loss(self) -> Loss:
+        """That of the only phase."""
+        return self.only.loss
+
+    @property
+    def batches(self) -> Any:
+        """Those of the only phase."""
+        return self.only.batches
 
     def text(self) -> dict[str, Any]:
         """The recipe as plain values, pipelines in short form."""
         values = {key: getattr(self, key) for key in ("name", "title", "cite", "family")}
-        spec = {key: repr(getattr(self, key)) for key in ("contrast", "loss", "batches")}
-        return {
-            **values,
-            "needs": list(self.needs),
-            "mine": None if self.mine is None else repr(self.mine),
-            **spec,
-            "notes": self.notes,
-        }
+        values |= {"needs": list(self.needs), "notes": self.notes}
+        if len(self.phases) == 1:
+            return {**values, **self.only.text()}
+        return {**values, "phases": [{"name": phase.name, **phase.text()} for phase in self.phases]}
 
 
 def shipped() -> list[str]:
@@ -107,24 +197,105 @@ def load_recipe(name: str | Path) -> Recipe:
     for key in content:
         if key not in _KEYS:
             raise SpecError(f"recipe {label!r}: unknown key {key!r}.{did_you_mean(str(key), _KEYS)}")
-    needs = content.get("needs", [])
-    if not isinstance(needs, list):
-        raise SpecError(f"recipe {label!r}: needs: {needs!r} is no list; write [student].")
     try:
-        recipe = Recipe(
+        needs = _names(content, "needs", "[student]")
+        if "phases" in content:
+            phases = _phases(content)
+        else:
+            phases = (_phase({key: content[key] for key in _VALUES if key in content}, label),)
+        return Recipe(
             name=label,
             title=str(content.get("title", label)),
             cite=str(content.get("cite", "")),
             family=str(content.get("family", "static")),
-            needs=tuple(map(str, needs)),
-            mine=parse(str(content["mine"])) if content.get("mine") else None,
-            contrast=parse(str(content.get("contrast", "InBatch()")), "contrast", "stage"),
-            loss=parse(str(content.get("loss", "InfoNCE()")), "loss"),
-            batches=parse(str(content.get("batches", "Shuffled()")), "batches"),
+            needs=needs,
             notes=" ".join(str(content.get("notes", "")).split()),
+            phases=phases,
         )
-        if scheduled(recipe.batches):
-            raise SpecError(f"batches: {recipe.batches!r} cannot depend on the progress of training.")
     except SpecError as error:
         raise SpecError(f"recipe {label!r}: {error}") from None
-    return recipe
+
+
+def _names(content: Mapping[str, Any], key: str, example: str) -> tuple[str, ...]:
+    names = content.get(key, [])
+    if not isinstance(names, list):
+        raise SpecError(f"{key}: {names!r} is no list; write {example}.")
+    return tuple(map(str, names))
+
+
+def _phases(content: Mapping[str, Any]) -> tuple[Phase, ...]:
+    twice = [key for key in _VALUES if key in content]
+    if twice:
+        raise SpecError(f"{', '.join(twice)}: a recipe with phases has these in each phase, not at the top.")
+    listed = content["phases"]
+    if not isinstance(listed, list) or not listed or not all(isinstance(given, dict) for given in listed):
+        raise SpecError("phases: a list of mappings, each with a name, is expected.")
+    phases: list[Phase] = []
+    for number, given in enumerate(listed, 1):
+        if not isinstance(given.get("name"), str) or not _NAME.fullmatch(given["name"]):
+            raise SpecError(f"phases: number {number} needs a name of letters, digits and hyphens, such as dual-1.")
+        try:
+            phase = _phase(given, given["name"])
+            _check_order(phase, phases)
+        except SpecError as error:
+            raise SpecError(f"phase {given['name']!r}: {error}") from None
+        phases.append(phase)
+    if phases[-1].teach is not None:
+        raise SpecError(f"phases: the last one, {phases[-1].name!r}, teaches a cross-encoder that nobody uses.")
+    return tuple(phases)
+
+
+def _check_order(phase: Phase, before: Sequence[Phase]) -> None:
+    names = {other.name: other for other in before}
+    if phase.name in (*names, BASE, PREVIOUS, "student"):
+        raise SpecError("another phase or model has that name.")
+    if phase.start not in (BASE, PREVIOUS, *names):
+        raise SpecError(f"start: {phase.start!r} is neither base, previous nor an earlier phase.")
+    if phase.start in names and (names[phase.start].teach is None) != (phase.teach is None):
+        raise SpecError(f"start: {phase.start!r} makes a model of another kind.")
+    for name in phase.adds:
+        if name not in names or names[name].mine is None or names[name].data != phase.data:
+            raise SpecError(f"adds: {name!r} is no earlier phase that mines for the same queries.")
+    if phase.teach is not None and phase.mine is None:
+        raise SpecError("teach: a cross-encoder needs negatives; give the phase a pipeline, mine: …")
+
+
+def _phase(given: Mapping[str, Any], name: str) -> Phase:
+    for key in given:
+        if key not in _PHASE:
+            raise SpecError(f"unknown key {key!r}.{did_you_mean(str(key), _PHASE)}")
+    phase = Phase(
+        name=name,
+        mine=parse(str(given["mine"])) if given.get("mine") else None,
+        contrast=parse(str(given.get("contrast", "InBatch()")), "contrast", "stage"),
+        loss=parse(str(given.get("loss", "InfoNCE()")), "loss"),
+        batches=parse(str(given.get("batches", "Shuffled()")), "batches"),
+        teach=None if given.get("teach") is None else str(given["teach"]),
+        start=str(given.get("start", PREVIOUS)),
+        queries=_one_of(given, "queries", "judged", ("judged", "all")),
+        adds=_names(given, "adds", "[dual-0]"),
+        data=_one_of(given, "data", None, get_args(Weak)),
+        share=_factor(given, "share"),
+        rate=_factor(given, "rate"),
+    )
+    if scheduled(phase.batches):
+        raise SpecError(f"batches: {phase.batches!r} cannot depend on the progress of training.")
+    if phase.teach is not None:
+        for key in ("contrast", "loss", "batches"):
+            if key in given:
+                raise SpecError(f"{key}: a phase that teaches a cross-encoder has none; teach: names its loss.")
+    return phase
+
+
+def _one_of(given: Mapping[str, Any], key: str, usual: Any, options: Sequence[str]) -> Any:
+    value = given.get(key, usual)
+    if value != usual and value not in options:
+        raise SpecError(f"{key}: {value!r} is none of {', '.join(options)}.")
+    return value
+
+
+def _factor(given: Mapping[str, Any], key: str) -> float:
+    value = given.get(key, 1.0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise SpecError(f"{key}: {value!r} must be a number above 0.")
+    return float(value)
