@@ -22,6 +22,7 @@ from foils.store import Negatives
 
 if TYPE_CHECKING:
     from foils.train import Run, TrainOptions
+    from foils.train.refresh import Mining
 
 
 def pipeline_of(text: str) -> Stage:
@@ -152,6 +153,7 @@ def follow(
     folder = Path(out)
     mined = None
     guides, for_mining = _guides(recipe, job, model)
+    mining = _mining(recipe, job, for_mining)
     if recipe.mine is not None and job.negatives is None:
         models = open_models(recipe.mine, for_mining, default=model, precision=job.precision)
         place = folder / "negatives"
@@ -159,8 +161,19 @@ def follow(
     negatives = mined or job.negatives
     kept = None if negatives is None else negatives.kept(data)
     notes = {"recipe": recipe.text(), "negatives": None if negatives is None else negatives.pipeline}
-    spec = TrainSpec(recipe.contrast, recipe.loss, recipe.batches, kept, job.split, notes, guides)
+    parts = (recipe.contrast, recipe.loss, recipe.batches)
+    spec = TrainSpec(*parts, kept, job.split, notes, guides, recipe.refresh, mining)
     return Trained(train(data, spec, model, out=folder, seed=job.seed, options=options), mined)
+
+
+def _mining(recipe: Recipe, job: Job, given: Mapping[str, Any]) -> Mining | None:
+    """How to mine again, if the recipe ever does; bi-encoders that were not given are the student as it is then."""
+    from foils.train.refresh import Mining, Never
+
+    if recipe.mine is None or isinstance(recipe.refresh, Never):
+        return None
+    models = open_models(recipe.mine, given, precision=job.precision)
+    return Mining(recipe.mine, models, given, job.seed, job.miner, job.precision)
 
 
 def _guides(recipe: Recipe, job: Job, model: Any) -> tuple[dict[str, Encoder], dict[str, Any]]:

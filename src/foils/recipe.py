@@ -23,8 +23,9 @@ from foils.stages.stage import Stage
 if TYPE_CHECKING:
     from foils.train.contrasts import Contrast
     from foils.train.losses import Loss
+    from foils.train.refresh import Refresh
 
-_VALUES = ("mine", "contrast", "loss", "batches")
+_VALUES = ("mine", "contrast", "loss", "batches", "refresh")
 _PHASE = ("name", "teach", "start", "queries", "adds", "data", "share", "rate", *_VALUES)
 _ALWAYS = ("title", "cite", "family", "needs", "notes")
 _KEYS = (*_ALWAYS, "phases", *_VALUES)
@@ -45,6 +46,7 @@ class Phase:
         contrast: whom each query is compared with in a step.
         loss: the loss.
         batches: the order of rows.
+        refresh: when negatives are mined again.
         teach: the loss of a cross-encoder that is trained in this phase, on what is mined; None to train the student.
         start: weights to begin with: ``base`` (those that were given), ``previous`` (what the phases before made of the
             student), or the name of an earlier phase.
@@ -62,6 +64,7 @@ class Phase:
     contrast: Contrast
     loss: Loss
     batches: Any
+    refresh: Refresh
     teach: str | None = None
     start: str = PREVIOUS
     queries: Literal["judged", "all"] = "judged"
@@ -142,6 +145,11 @@ class Recipe:
     def batches(self) -> Any:
         """Those of the only phase."""
         return self.only.batches
+
+    @property
+    def refresh(self) -> Refresh:
+        """That of the only phase."""
+        return self.only.refresh
 
     def text(self) -> dict[str, Any]:
         """The recipe as plain values, pipelines in short form."""
@@ -270,6 +278,7 @@ def _phase(given: Mapping[str, Any], name: str) -> Phase:
         contrast=parse(str(given.get("contrast", "InBatch()")), "contrast", "stage"),
         loss=parse(str(given.get("loss", "InfoNCE()")), "loss"),
         batches=parse(str(given.get("batches", "Shuffled()")), "batches"),
+        refresh=parse(str(given.get("refresh", "Never()")), "refresh"),
         teach=None if given.get("teach") is None else str(given["teach"]),
         start=str(given.get("start", PREVIOUS)),
         queries=_one_of(given, "queries", "judged", ("judged", "all")),
@@ -278,10 +287,13 @@ def _phase(given: Mapping[str, Any], name: str) -> Phase:
         share=_factor(given, "share"),
         rate=_factor(given, "rate"),
     )
-    if scheduled(phase.batches):
-        raise SpecError(f"batches: {phase.batches!r} cannot depend on the progress of training.")
+    for key in ("batches", "refresh"):
+        if scheduled(getattr(phase, key)):
+            raise SpecError(f"{key}: {getattr(phase, key)!r} cannot depend on the progress of training.")
+    if phase.mine is None and repr(phase.refresh) != "Never()":
+        raise SpecError(f"refresh: {phase.refresh!r} needs 'mine', which is what it does again.")
     if phase.teach is not None:
-        for key in ("contrast", "loss", "batches"):
+        for key in ("contrast", "loss", "batches", "refresh"):
             if key in given:
                 raise SpecError(f"{key}: a phase that teaches a cross-encoder has none; teach: names its loss.")
     return phase

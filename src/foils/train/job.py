@@ -21,6 +21,7 @@ from foils.train.dev import Dev, divide, make_dev
 from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
 from foils.train.options import Precision, TrainOptions
+from foils.train.refresh import Mining, Never, Refresh
 from foils.train.rows import fingerprint, make_rows
 from foils.train.student import Student
 
@@ -41,6 +42,8 @@ class TrainSpec:
         notes: for the record only, such as the recipe's text and the folder of the negatives. A continued run need not
             agree with them; what decides the weights is recorded and compared by content.
         guides: models whose scores the contrast's filters read, by the names that they read; see `foils.train.guides`.
+        refresh: when negatives are mined again.
+        mining: how; needed if ever they are.
     """
 
     contrast: Contrast = field(default_factory=InBatch)
@@ -50,6 +53,8 @@ class TrainSpec:
     split: str = "train"
     notes: dict[str, Any] = field(default_factory=dict)
     guides: Mapping[str, Encoder] = field(default_factory=dict)
+    refresh: Refresh = field(default_factory=Never)
+    mining: Mining | None = None
 
     def columns(self) -> tuple[str, ...]:
         """The saved columns of the negatives that loss and contrast read: what no guide says.

@@ -1,0 +1,38 @@
+"""`Mining`: everything that it takes to mine again with other weights of the student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from foils.adapters.precision import Precision
+from foils.adapters.protocols import Encoder, Reranker
+from foils.mine import Miner
+from foils.stages.stage import Stage
+
+
+@dataclass(frozen=True, eq=False)
+class Mining:
+    """How the negatives of a run were mined, so that it can be done again.
+
+    Attributes:
+        pipeline: with its schedules; each generation takes their numbers at its own progress.
+        models: those that stay as they are, by name; every other bi-encoder that the pipeline names is the student.
+        given: what was loaded as ``models``, for a second process that has to load them, too.
+        seed: of every draw.
+        miner: cache, progress and policies.
+        precision: that the student computes in when it mines.
+    """
+
+    pipeline: Stage
+    models: Mapping[str, Encoder | Reranker] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    miner: Miner = field(default_factory=Miner)
+    precision: Precision = "auto"
+
+    @property
+    def students(self) -> tuple[str, ...]:
+        """The names in the pipeline that mean the student."""
+        return tuple(name for name in self.pipeline.encoders() if name not in self.models)
