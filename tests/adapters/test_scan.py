@@ -10,13 +10,14 @@ pytest.importorskip("numba")
 
 import torch
 
-from foils.adapters import exact, scan, scan_device, scores
+from foils.adapters import exact, scan, scan_codes, scan_device, scores
 from foils.adapters.exact import ExactIndex, search
-from foils.adapters.scan_codes import Codes, Integers, Singles
+from foils.adapters.scan_codes import Integers, Marks, Packed, Singles, best_form
+from foils.adapters.scan_products import supported
 from foils.adapters.scores import pair_scores
 from searching import same, slow_search, unit
 
-FORMS = [Integers(), Singles()]
+FORMS = [Integers(), Singles(), *([Packed()] if supported() else [])]
 
 
 @pytest.fixture(scope="module", params=FORMS, ids=lambda form: type(form).__name__)
@@ -85,6 +86,43 @@ def test_hard_cases_equal_the_slow_search(quick, n, q, dim, k, room, kind, seed)
     assert same((rows, found), slow_search(queries, docs, k))
 
 
+def marked(form, queries, docs, scale, least):
+    """Products and marks of a block and a tile, with bounds that are the scaled products themselves."""
+    out = Marks.of(len(queries), len(scale), form)
+    out.reach[:], out.least[:], out.least[: len(queries)] = 0, np.inf, least
+    form.mark(form.ready(queries), docs, scale, np.zeros(len(scale) // 64, np.float32), out)
+    bits = np.unpackbits(out.marks.view(np.uint8), axis=1, bitorder="little").astype(bool)
+    return out.products[: len(queries)], bits[: len(queries)]
+
+
+@given(
+    st.sampled_from(FORMS),
+    st.integers(1, 20),
+    st.integers(1, 4),
+    st.integers(2, 150),
+    st.floats(-2, 2),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=100, deadline=None)
+def test_marks_are_what_reaches_the_least_and_products_theirs(form, q, panels, dim, least, seed):
+    rng = np.random.default_rng(seed)
+    queries, codes = rng.integers(-127, 128, (q, dim)), rng.integers(-127, 128, (panels * 64, dim))
+    queries[0], codes[0], codes[-1] = 127, 127, -127
+    products = queries @ codes.T
+    scale = rng.uniform(0.5, 2, panels * 64).astype(np.float32)
+    bounds = products.astype(np.float32) * scale
+    least = np.full(q, least * np.sqrt(dim) * 73**2, np.float32)
+    least[rng.integers(q)] = rng.choice([-np.inf, np.inf])
+    kind = np.int8 if form.products is np.int32 else np.float32
+    room = form.room(2, panels * 64, dim)
+    order = rng.permutation(panels * 64)
+    form.place(codes[order].astype(kind), np.ones(len(order), np.int64), order, room)
+    found, bits = marked(form, queries.astype(kind), room[1], scale, least)
+    assert np.array_equal(bits, bounds >= least[:, None])
+    for row, line, mark in zip(found, products, bits, strict=True):
+        assert np.array_equal(row[: mark.sum()], line[mark])
+
+
 @given(
     st.sampled_from(FORMS), st.integers(2, 300), st.integers(-18, 18), st.integers(-18, 18), st.integers(0, 2**32 - 1)
 )
@@ -95,14 +133,15 @@ def test_bounds_hold_for_every_pair(form, dim, left, right, seed):
     docs = ((rng.standard_normal((20, dim)) + rng.integers(0, 3)) * 10.0**left).astype(np.float32)
     queries = (rng.standard_normal((6, dim)) ** 3 * 10.0**right).astype(np.float32)
     scanner = scan.Scanner(docs, form, 1 << 20)
+    coded = form.encode(queries, np.zeros(dim, np.float32))
     with scan._threads() as spread:
-        coded = scanner._coded(queries, np.zeros(dim, np.float32), spread)
-        documents = scanner._docs(0, spread)
+        documents = scanner._docs(0, 20, spread)
     scale, reach, error, along, slack = scanner._query_facts(queries, coded).astype(np.float64).T
-    products = np.empty((6, 20), form.products)
-    form.multiply(coded.codes, documents.codes, products)
-    value = scale[:, None] * documents.facts[0].astype(np.float64) * products + along[:, None]
-    margin = reach[:, None] * documents.facts[1] + error[:, None] * documents.facts[2] + slack[:, None]
+    facts = documents.facts[0]
+    products = marked(form, coded.codes, documents.codes[0], facts[0], np.full(6, -np.inf))[0][:, :20]
+    facts = facts[:, :20]
+    value = scale[:, None] * facts[0].astype(np.float64) * products + along[:, None]
+    margin = reach[:, None] * facts[1] + error[:, None] * facts[2] + slack[:, None]
     assert (np.abs(queries.astype(np.float64) @ docs.T.astype(np.float64) - value) <= margin).all()
 
 
@@ -110,13 +149,12 @@ def test_integers_reconstruct_to_half_a_step():
     vectors = np.random.default_rng(0).standard_normal((40, 33)).astype(np.float32)
     vectors[3], vectors[4] = 0, 1e-33
     centre = np.full(33, 0.25, np.float32)
-    codes = Codes(np.empty((40, 33), np.int8), np.empty((3, 40), np.float32))
-    Integers().encode(vectors, centre, np.arange(40)[::-1].copy(), codes)
-    scale = codes.facts[0, ::-1, None].astype(np.float64)
-    error = vectors - centre.astype(np.float64) - scale * codes.codes[::-1]
+    codes = Integers().encode(vectors, centre)
+    scale = codes.facts[0, :, None].astype(np.float64)
+    error = vectors - centre.astype(np.float64) - scale * codes.codes
     assert (np.abs(error) <= scale * 0.5001 + 1e-32).all()
-    assert (codes.facts[1, ::-1] >= np.linalg.norm(error, axis=1)).all()
-    assert (codes.facts[2, ::-1] >= np.linalg.norm(vectors - centre.astype(np.float64), axis=1)).all()
+    assert (codes.facts[1] >= np.linalg.norm(error, axis=1)).all()
+    assert (codes.facts[2] >= np.linalg.norm(vectors - centre.astype(np.float64), axis=1)).all()
 
 
 def test_an_estimate_that_is_too_high_is_found_out(quick):
@@ -172,7 +210,7 @@ def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
     index = ExactIndex(docs)
     assert same(index.search(queries, 30), plain)
     assert index._scanner is not None
-    assert index._scanner._kept is not None
+    assert index._scanner._stored == 0
     assert same(index.search(queries, 30), plain)  # with the codes that were kept
     bad = queries.copy()
     bad[3, 3] = np.nan
@@ -185,9 +223,8 @@ def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
 
 
 def test_singles_are_not_used_when_torch_is_imprecise(monkeypatch):
-    from foils.adapters.scan_codes import best_form
-
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
+    monkeypatch.setattr(scan_codes, "_packs", lambda: False)
     assert isinstance(best_form(384), Singles)
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")

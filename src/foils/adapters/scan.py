@@ -7,7 +7,7 @@ integers a times its own scale s. Then, exactly,
     |q·d - q·c - s_q s_d (a_q·a_d)| <= ‖q̂‖ ‖d' - d̂'‖ + ‖q - q̂‖ ‖d'‖
 
 by the triangle and Cauchy-Schwarz inequalities. The integer product is exact. The norms are computed in float64 and
-rounded up by 2⁻¹⁸; a further 2⁻²⁰ ‖q̂‖ ‖d̂'‖ + 2⁻²⁰ |q·c| covers the fewer than eight float32 operations (2⁻²⁴ each)
+rounded up by 2⁻¹⁸; a further 2⁻²⁰ ‖q̂‖ ‖d̂'‖ + 2⁻²⁰ |q·c| covers the fewer than sixteen float32 operations (2⁻²⁴ each)
 that apply the bound and the rounding of the canonical score; 10⁻³⁷ covers underflow. Processors without 8-bit products
 scan float32 products instead: then c = 0, d̂ = d, and the margin is that of `foils.adapters.exact`.
 
@@ -29,13 +29,13 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from threading import local
+from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.scan_codes import Codes, Form
+from foils.adapters.scan_codes import WORD, Codes, Form, Marks
 
 Vectors = NDArray[Any]
 Floats = NDArray[np.float32]
@@ -46,10 +46,10 @@ Spread = Callable[[Callable[[slice], None], Iterable[slice]], None]
 QUERIES, TILE = 1024, 1024  # of one product: its 4 MB of results stay in the cache
 _FINISH = 2048  # queries whose candidates are scored together, in the order of the documents
 _FEWEST = 128  # queries that a thread is woken for
-_LOOKS = (1, 2, 4, 8, 16, 64)  # tiles after which the floor is estimated
+_LOOKS = (1, 4, 16, 64)  # tiles after which the floor is estimated
 _ENCODE = 4096  # vectors coded by one task
 _SAMPLE = 4096  # documents that the centre is the mean of
-_ROOM = 2048  # candidates of a query besides 4 k
+_ROOM = 768  # candidates of a query besides 4 k
 _CANDIDATE = 12  # bytes
 
 
@@ -87,17 +87,21 @@ class State:
 
 
 class Scanner:
-    """Documents to scan, coded; the codes are kept if they take at most half of ``memory`` (bytes)."""
+    """Documents to scan, coded a slab at a time; a slab's codes take at most half of ``memory`` (bytes)."""
 
     def __init__(self, docs: Vectors, form: Form, memory: int) -> None:
         self.docs, self.form, self.memory = docs, form, memory
         sample = np.asarray(docs[:: max(1, len(docs) // _SAMPLE)], np.float32)
         self._centre = sample.mean(axis=0, dtype=np.float64).astype(np.float32)
-        if form.codes is np.float32:
+        if form.products is np.float32:
             self._centre[:] = 0
-        per_row = docs.shape[1] * np.dtype(form.codes).itemsize + 12
-        self._slab = max(TILE, min(len(docs), memory // 2 // per_row))
-        self._kept: Codes | None = None
+        per_row = docs.shape[1] * form.bytes + 12
+        slabs = -(-len(docs) // max(TILE, memory // 2 // per_row))
+        self._slab = -(-len(docs) // slabs)
+        tiles, size = -(-self._slab // TILE), -(-TILE // WORD) * WORD
+        self._store = Codes(form.room(tiles, size, docs.shape[1]), np.zeros((tiles, 3, size), np.float32))
+        self._stored: int | None = None  # the first row of the slab that the store holds
+        self._turn = Lock()
 
     def search(self, queries: Floats, score: Score, rows: Ints, scores: Floats) -> NDArray[np.bool_]:
         """Write the rows and canonical scores of the k best; returns which queries have been left open.
@@ -114,9 +118,9 @@ class Scanner:
         k = rows.shape[1]
         left_open = np.zeros(len(queries), np.bool_)
         room = _ROOM + 4 * k
-        group = max(1, min(len(queries), self.memory // 4 // (_CANDIDATE * room)))
-        with _threads() as spread:
-            for part in _ranges(len(queries), group):
+        groups = -(-len(queries) // max(1, self.memory // 4 // (_CANDIDATE * room)))
+        with self._turn, _threads() as spread:
+            for part in _ranges(len(queries), -(-len(queries) // groups)):
                 state = self._scan(queries[part], k, room, spread)
                 finish = _Finish(state, k, part.start, score, rows, scores, len(self.docs))
                 spread(finish, _shares(len(state.count), _FINISH))
@@ -126,43 +130,39 @@ class Scanner:
     def _scan(self, queries: Floats, k: int, room: int, spread: Spread) -> State:
         """The candidates of some queries."""
         state = State.of(len(queries), room)
-        coded = self._coded(queries, np.zeros_like(self._centre), spread)
+        coded = self.form.encode(queries, np.zeros_like(self._centre))
         state.count[coded.facts[0] == 0] = -1
         facts = self._query_facts(queries, coded)
         for first in range(0, len(self.docs), self._slab):
-            blocks = _Blocks(self.form, coded.codes, facts, self._docs(first, spread), first, k, state)
+            total = min(self._slab, len(self.docs) - first)
+            blocks = _Blocks(self.form, coded.codes, facts, self._docs(first, total, spread), first, total, k, state)
             spread(blocks, _shares(len(queries), QUERIES))
-            del blocks  # before the next slab is made
         return state
 
-    def _docs(self, first: int, spread: Spread) -> Codes:
-        """A slab of documents in the order of the tiles, each of which takes every m-th."""
-        if self._kept is not None:
-            return self._kept
-        docs = self.docs[first : first + self._slab]
-        codes = self._coded(docs, self._centre, spread, -(-len(docs) // TILE))
-        if len(docs) == len(self.docs):
-            self._kept = codes
-        return codes
-
-    def _coded(self, vectors: Vectors, centre: Floats, spread: Spread, tiles: int = 1) -> Codes:
-        codes = Codes(np.empty(vectors.shape, self.form.codes), np.empty((3, len(vectors)), np.float32))
-        size, larger = divmod(len(vectors), tiles)
+    def _docs(self, first: int, total: int, spread: Spread) -> Codes:
+        """A slab of documents by tiles, each of which takes every m-th."""
+        tiles = -(-total // TILE)
+        slab = Codes(self._store.codes[:tiles], self._store.facts[:tiles])
+        if self._stored == first:
+            return slab
+        docs, self._stored = self.docs[first : first + total], None
 
         def work(part: slice) -> None:
             turn, tile = np.divmod(np.arange(part.start, part.stop), tiles)
-            places = tile * size + np.minimum(tile, larger) + turn
-            self.form.encode(np.ascontiguousarray(vectors[part], np.float32), centre, places, codes)
+            coded = self.form.encode(np.ascontiguousarray(docs[part], np.float32), self._centre)
+            self.form.place(coded.codes, tile, turn, slab.codes)
+            slab.facts[tile, :, turn] = coded.facts.T
 
-        spread(work, _ranges(len(vectors), _ENCODE))
-        return codes
+        spread(work, _ranges(total, _ENCODE))
+        self._stored = first
+        return slab
 
     def _query_facts(self, queries: Floats, coded: Codes) -> Floats:
         """Float32 (q, 5): what `foils.adapters.scan_kernels.scan` takes."""
         scale, error, length = coded.facts.astype(np.float64)
         # Not by BLAS: its threads would go on spinning beside those that scan.
         along = np.einsum("ij,j->i", queries, self._centre, dtype=np.float64)
-        if self.form.codes is np.float32:
+        if self.form.products is np.float32:
             error[:] = 0
         columns = scale, (length + error) * (1 + 2.0**-20), error, along, np.abs(along) * 2.0**-20 + 1e-37
         return np.stack(columns, axis=1).astype(np.float32)
@@ -177,24 +177,25 @@ class _Blocks:
     facts: Floats
     slab: Codes
     first: int
+    total: int
     k: int
     state: State
 
     def __call__(self, block: slice) -> None:
         """All documents of the slab for a block of queries."""
-        from foils.adapters.scan_kernels import scan, verify
+        from foils.adapters.scan_kernels import scan, verify, wanted
 
-        queries, facts, state = self.queries[block], self.facts[block], self.state.part(block)
-        total, store = len(self.slab.codes), _buffer(len(queries) * TILE, self.form.products)
-        tiles = -(-total // TILE)
-        size, larger = divmod(total, tiles)
-        stop = 0
+        queries, facts, state = self.form.ready(self.queries[block]), self.facts[block], self.state.part(block)
+        tiles, _, size = self.slab.facts.shape
+        marks = Marks.of(len(facts), size, self.form)
+        width, ratio = np.empty(size // WORD, np.float32), (facts[:, 2] / facts[:, 1]).max()
         for tile in range(tiles):
-            start, stop = stop, stop + size + (tile < larger)
-            products = store[: len(queries) * (stop - start)].reshape(len(queries), stop - start)
-            self.form.multiply(queries, self.slab.codes[start:stop], products)
-            docs = (self.first + tile, tiles, np.ascontiguousarray(self.slab.facts[:, start:stop]))
-            scan(products, docs, facts, state.arrays(), self.k, self._rank(tile + 1, tiles))
+            docs = self.slab.facts[tile]
+            wanted(docs, facts, ratio, (state.floor, state.count), (marks.reach, marks.least, width))
+            self.form.mark(queries, self.slab.codes[tile], docs[0], width, marks)
+            place = (self.first + tile, tiles, -(-(self.total - tile) // tiles), docs, width)
+            rank = self._rank(tile + 1, tiles)
+            scan((marks.products, marks.marks), place, facts, state.arrays(), self.k, rank)
         if self.first == 0:
             verify(state.bounds, state.count, state.floor, self.k)
 
@@ -253,17 +254,6 @@ def _shares(queries: int, most: int) -> Iterator[slice]:
 
     tasks = max(-(-queries // most), min(torch.get_num_threads(), -(-queries // _FEWEST)))
     return _ranges(queries, -(-queries // tasks))
-
-
-_own = local()
-
-
-def _buffer(size: int, dtype: type[Any]) -> NDArray[Any]:
-    """Room for products, kept for each thread: fresh memory would cost more than the product."""
-    store: NDArray[Any] | None = getattr(_own, "store", None)
-    if store is None or len(store) < size or store.dtype != dtype:
-        _own.store = store = np.empty(size, dtype)
-    return store
 
 
 @contextmanager

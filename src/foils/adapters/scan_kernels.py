@@ -11,7 +11,12 @@ from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
+
+from foils.adapters.scan_codes import WORD
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -38,22 +43,18 @@ def compiled(fastmath: Set[str] = frozenset()) -> Callable[[_Loop], _Loop]:
 
 
 @compiled({"reassoc", "contract", "nnan", "nsz"})
-def quantise(
-    vectors: Floats, centre: Floats, places: NDArray[np.int64], codes: NDArray[np.int8], facts: Floats
-) -> None:
+def quantise(vectors: Floats, centre: Floats, codes: NDArray[np.int8], facts: Floats) -> None:
     """Rows minus ``centre`` as integers from -127 to 127 times a scale of the row's own.
 
     Args:
         vectors: float32 (n, d), finite.
         centre: float32 (d,).
-        places: int64 (n,), the row of ``codes`` and column of ``facts`` that each goes to.
-        codes: int8 (m, d), written.
-        facts: float32 (3, m), written: the scale; the length of the quantisation error plus what the rounding of a
+        codes: int8 (n, d), written.
+        facts: float32 (3, n), written: the scale; the length of the quantisation error plus what the rounding of a
             score can add, per unit of the other vector's length; the length of the row minus centre. Rounded up.
     """
     shifted = np.empty(vectors.shape[1], np.float32)
     for i in range(len(vectors)):
-        place = places[i]
         largest = np.float32(0)
         for j in range(vectors.shape[1]):
             shifted[j] = vectors[i, j] - centre[j]
@@ -64,15 +65,15 @@ def quantise(
         error, length, coded = 0.0, 0.0, 0.0
         for j in range(vectors.shape[1]):
             code = np.int32(shifted[j] * inverse + np.float32(128.5)) - np.int32(128)  # rounded to the nearest
-            codes[place, j] = code
+            codes[i, j] = code
             back = np.float64(scale) * np.float64(code)
             value = np.float64(vectors[i, j]) - np.float64(centre[j])
             error += (value - back) * (value - back)
             length += value * value
             coded += back * back
-        facts[0, place] = scale
-        facts[1, place] = math.sqrt(error) * (1 + _RELATIVE) + math.sqrt(coded) * _RELATIVE / 4 + _ABSOLUTE
-        facts[2, place] = math.sqrt(length) * (1 + _RELATIVE) + _ABSOLUTE
+        facts[0, i] = scale
+        facts[1, i] = math.sqrt(error) * (1 + _RELATIVE) + math.sqrt(coded) * _RELATIVE / 4 + _ABSOLUTE
+        facts[2, i] = math.sqrt(length) * (1 + _RELATIVE) + _ABSOLUTE
 
 
 @compiled({"nnan", "ninf", "nsz"})
@@ -127,11 +128,84 @@ def verify(bounds: Floats, count: Ints, floor: Floats, k: int) -> None:
             count[q] = -1
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _lowest_bit(typing: Any, word: Any) -> Any:
+    """Place of the lowest bit that is set."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.IntType(1)(1))
+
+    return types.int64(types.uint64), generate
+
+
+@compiled({"contract"})
+def wanted(
+    facts: Floats, queries: Floats, ratio: np.float32, state: tuple[Floats, Ints], out: tuple[Floats, Floats, Floats]
+) -> None:
+    """What the documents of a tile must reach, in units of each query's scale, so as not to divide for each document.
+
+    Args:
+        facts: float32 (3, documents), see `quantise`.
+        queries: float32 (queries, 5), see `scan`.
+        ratio: the largest of error to coded length among the queries.
+        state: floor and count of the queries.
+        out: reach and least, float32 (at least queries,), filled up with what nothing reaches; the largest width of
+            every 64 documents (one word of marks). A document may win if its scale times the product plus reach times
+            width is at least ``least``.
+    """
+    floor, count = state
+    reach, least, width = out
+    reach[:], least[:] = 0, np.inf
+    for q in range(len(queries)):
+        if count[q] >= 0:
+            scale, coded, _, centre, slack = queries[q]
+            reach[q] = coded / scale
+            least[q] = ((floor[q] - centre) - slack) / scale
+    for word in range(len(width)):
+        width[word] = 0
+        for j in range(WORD * word, WORD * word + WORD):
+            width[word] = max(width[word], facts[1, j] + ratio * facts[2, j])
+
+
 @compiled({"contract", "nnan", "nsz"})
-def _mark(line: NDArray[Any], scale: Floats, width: Floats, reach: np.float32, least: np.float32, out: Any) -> None:
-    """Which documents may reach a floor; all in units of the query's scale."""
+def _flag(line: NDArray[Any], scale: Floats, least: np.float32, out: Any) -> None:
+    """A byte for each document: whether it may reach the least."""
     for j in range(len(line)):
-        out[j] = np.uint8(np.float32(line[j]) * scale[j] + reach * width[j] >= least)
+        out[j] = np.uint8(np.float32(line[j]) * scale[j] >= least)
+
+
+@compiled()
+def _mark(
+    line: NDArray[Any], facts: tuple[Floats, Floats], level: tuple[np.float32, np.float32], out: Any, marks: Any
+) -> None:
+    """`mark` for one query; ``out`` may be ``line``."""
+    scale, width = facts
+    flags = np.empty(WORD, np.uint8)
+    eights = flags.view(np.uint64)
+    taken = 0
+    for word in range(len(marks)):
+        part = slice(WORD * word, WORD * word + WORD)
+        _flag(line[part], scale[part], level[1] - level[0] * width[word], flags)
+        bits = np.uint64(0)
+        for i in range(8):  # the multiplication takes the lowest bit of each byte to the top
+            bits |= (eights[i] * np.uint64(0x0102040810204080) >> np.uint64(56)) << np.uint64(8 * i)
+        marks[word] = bits
+        while bits:
+            out[taken] = line[WORD * word + _lowest_bit(bits)]
+            bits &= bits - np.uint64(1)
+            taken += 1
+
+
+@compiled()
+def mark(
+    products: NDArray[Any],
+    facts: tuple[Floats, Floats],
+    levels: tuple[Floats, Floats],
+    out: tuple[NDArray[Any], NDArray[np.uint64]],
+) -> None:
+    """What `foils.adapters.scan_products.mark` does, from all the products."""
+    for q in range(len(products)):
+        _mark(products[q], facts, (levels[0][q], levels[1][q]), out[0][q], out[1][q])
 
 
 @compiled()
@@ -148,8 +222,8 @@ def _first_floor(line: NDArray[Any], facts: Floats, query: Floats, rank: int) ->
 
 @compiled({"contract"})
 def scan(
-    products: NDArray[Any],
-    docs: tuple[int, int, Floats],
+    found: tuple[NDArray[Any], NDArray[np.uint64]],
+    docs: tuple[int, int, int, Floats, Floats],
     queries: Floats,
     state: tuple[Ints, Floats, Ints, Floats],
     k: int,
@@ -158,48 +232,51 @@ def scan(
     """Add the documents of a tile that may be among a query's k best to its candidates.
 
     Args:
-        products: (queries, documents): inner products of the codes, int32 or float32.
-        docs: the row of the tile's first document, the step from one to the next, and the facts of `quantise`.
+        found: of the documents to consider, the products of codes (queries, any), int32 or float32, in their order,
+            and marks uint64 (queries, size / 64). The first time all are marked.
+        docs: the row of the tile's first document, the step from one to the next, how many, the facts of `quantise`,
+            float32 (3, size), and the largest widths (size / 64,), see `wanted`.
         queries: float32 (queries, 5): scale, length of the coded query, of its error, its product with the centre,
             and a slack for the rounding of the latter.
         state: see `foils.adapters.scan.State`.
         k: number of documents wanted.
         estimate: afterwards take the lower bound of this rank as the floor; 0 to leave it.
     """
-    first, step, facts = docs
+    products, marks = found
+    first, step, size, facts, width = docs
     rows, bounds, count, floor = state
-    marks = np.zeros((products.shape[1] + 7) // 8, np.uint64)
-    flags = marks.view(np.uint8)
-    hits = np.empty(8 * len(marks) + 8, np.int32)
-    ratio = (queries[:, 2] / queries[:, 1]).max()
-    width = facts[1] + ratio * facts[2]
-    for q in range(len(products)):
-        if count[q] < 0:  # given up
-            continue
-        line, query = products[q], queries[q]
-        scale, coded, error, centre, slack = query
-        if estimate and floor[q] == -np.inf:
-            floor[q] = _first_floor(line, facts, query, estimate)
-        _mark(line, facts[0], width, coded / scale, ((floor[q] - centre) - slack) / scale, flags)
-        found = 0
-        for word in range(len(marks)):
-            if marks[word]:
-                for j in range(8 * word, 8 * word + 8):
-                    hits[found] = j
-                    found += flags[j]
+    for q in range(len(queries)):
         c = count[q]
-        if c + found >= rows.shape[1]:
-            c, floor[q] = _cut(rows[q], bounds[q], c, k, floor[q])
-            if c + found >= rows.shape[1]:
-                count[q] = -1
-                continue
-        for i in range(found):
-            j = hits[i]
-            margin = coded * facts[1, j] + error * facts[2, j] + slack
-            value = np.float32(line[j]) * facts[0, j] * scale + centre
-            rows[q, c], bounds[q, 0, c], bounds[q, 1, c] = first + step * j, value - margin, value + margin
-            c += value + margin >= floor[q]
-        if estimate:
+        if c < 0:  # given up
+            continue
+        line, (scale, coded, error, centre, slack) = products[q], queries[q]
+        if estimate and floor[q] == -np.inf:
+            floor[q] = _first_floor(line[:size], facts, queries[q], estimate)
+            level = np.float32(coded / scale), np.float32(((floor[q] - centre) - slack) / scale)
+            _mark(line, (facts[0], width), level, line, marks[q])
+        taken = 0
+        for word in range(marks.shape[1]):
+            bits = marks[q, word]
+            while bits:
+                j = WORD * word + _lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                if j >= size:
+                    break
+                product = np.float32(line[taken])
+                taken += 1
+                margin = coded * facts[1, j] + error * facts[2, j] + slack
+                value = product * facts[0, j] * scale + centre
+                if value + margin >= floor[q]:
+                    if c == rows.shape[1]:
+                        c, floor[q] = _cut(rows[q], bounds[q], c, k, floor[q])
+                        if c == rows.shape[1]:
+                            c = -1
+                            break
+                    rows[q, c], bounds[q, 0, c], bounds[q, 1, c] = first + step * j, value - margin, value + margin
+                    c += 1
+            if c < 0:
+                break
+        if estimate and c >= 0:
             c, floor[q] = _cut(rows[q], bounds[q], c, estimate, floor[q])
         count[q] = c
 
