@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,7 +37,33 @@ def load(place: str, family: Family) -> Any:
             raise ModelError(f"{place}: no model can be loaded from this folder ({_first_line(error)}).") from error
 
 
-def _from_hub(loader: Any, name: str, family: Family) -> Any:
+def for_pairs(place: str, **options: Any) -> Any:
+    """A cross-encoder to train: the one that is there, or a transformer with a new head of one output.
+
+    Args:
+        place: a folder, else a hub name: of a cross-encoder, a bi-encoder or a language model.
+        options: for ``CrossEncoder``, such as ``config_kwargs``.
+
+    Raises:
+        ModelError: nothing to load, a model that reads each text by itself, or no hub.
+        MissingExtra: sentence-transformers is not installed.
+    """
+    loader = functools.partial(need("sentence_transformers", "st").CrossEncoder, num_labels=1, **options)
+    folder = Path(place)
+    modules = folder / "modules.json"
+    if modules.is_file() and "StaticEmbedding" in modules.read_text(encoding="utf-8"):
+        raise ModelError(
+            f"{place} is a static model: it has a vector for each token and cannot read a query and a document "
+            "together, so no cross-encoder can be made of it. Give a transformer, such as 'minilm'."
+        )
+    with _quiet():
+        try:
+            return loader(place, local_files_only=True) if folder.is_dir() else _from_hub(loader, place, None)
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise ModelError(f"{place}: no cross-encoder can be made of it ({_first_line(error)}).") from error
+
+
+def _from_hub(loader: Any, name: str, family: Family | None) -> Any:
     """A model that is in the hub's local cache, else from the hub if it answers at once."""
     try:
         model = loader(name, local_files_only=True)

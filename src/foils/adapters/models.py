@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foils.adapters import openvino
+from foils.adapters.calibration import Calibration
 from foils.adapters.callables import CallableEncoder
 from foils.adapters.loading import load
 from foils.adapters.precision import Precision, lowered
@@ -47,6 +48,12 @@ def resolve(name: str | Path) -> str:
         known = ", ".join(SHORT_NAMES)
         raise ModelError(f"no model folder {text!r}. Give a folder, a hub name, or one of: {known}.")
     return text
+
+
+def settled(place: str) -> str:
+    """The model's folder, where the folder of a finished training run is given."""
+    inner = Path(place) / "model"
+    return str(inner) if (Path(place) / "run.json").is_file() and inner.is_dir() else place
 
 
 def load_encoder(
@@ -103,19 +110,29 @@ def load_encoder(
     raise ModelError(f"{type(model).__name__} is no bi-encoder. Give a name, a SentenceTransformer or a function.")
 
 
-def load_reranker(model: Any, *, max_length: int | None = None) -> Reranker:
+def load_reranker(model: Any, *, max_length: int | None = None, precision: Precision | None = None) -> Reranker:
     """A cross-encoder from whatever names or is one.
+
+    A folder that `foils.teach` left may be given whole; its calibration makes scores probabilities.
 
     Args:
         model: a folder or hub name, a ``CrossEncoder``, or a `Reranker`.
         max_length: tokens after which pairs are cut; the model's own limit by default.
+        precision: of a model loaded by name, its head excepted, which stays in float32; see `load_encoder`.
 
     Raises:
-        ModelError: no such model, no hub to get it from, or no cross-encoder.
+        ModelError: no such model, no hub to get it from, or no cross-encoder; a precision where there is no use for it.
         MissingExtra: a package is not installed.
     """
     if isinstance(model, str | Path):
-        return CrossEncoderScorer(load(resolve(model), "CrossEncoder"), name=str(model), max_length=max_length)
+        place = settled(resolve(model))
+        loaded = load(place, "CrossEncoder")
+        if precision is not None:
+            loaded = lowered(loaded, precision, str(model))
+        calibration = Calibration.read(Path(place))
+        return CrossEncoderScorer(loaded, name=str(model), max_length=max_length, calibration=calibration)
+    if precision == "bfloat16":
+        raise ModelError("precision='bfloat16' is for models loaded by name. Omit it, or convert the model before.")
     if hasattr(model, "predict") and hasattr(model, "num_labels"):
         return CrossEncoderScorer(model, max_length=max_length)
     if hasattr(model, "score") and hasattr(model, "scale") and max_length is None:

@@ -13,12 +13,13 @@ def lowered(model: Any, precision: Precision, name: str) -> Any:
     """The model with its transformer in that precision, changed in place.
 
     ``bfloat16`` keeps float32's range and 8 bits of its mantissa. Only the transformer computes so: its output is
-    widened again before pooling, so that means and norms are taken in float32. ``auto`` is bfloat16 where the processor
-    has instructions for it (AVX-512 BF16, AMX, CUDA since Ampere) and the model is a transformer in float32; else the
-    model stays as it is. How much that changes the nearest documents, benchmarks/encode.py measures for any model.
+    widened again before pooling, so that means and norms are taken in float32; so is what enters a cross-encoder's
+    head. ``auto`` is bfloat16 where the processor has instructions for it (AVX-512 BF16, AMX, CUDA since Ampere) and
+    the model is a transformer in float32; else the model stays as it is. How much that changes the nearest documents,
+    benchmarks/encode.py measures for any model.
 
     Args:
-        model: a ``SentenceTransformer`` that nobody else uses.
+        model: a ``SentenceTransformer`` or ``CrossEncoder`` that nobody else uses.
         precision: what to compute in.
         name: of the model, for messages.
 
@@ -38,7 +39,18 @@ def lowered(model: Any, precision: Precision, name: str) -> Any:
     if precision == "bfloat16" or (wide and native_bfloat16(model.device)):
         transformer.to(torch.bfloat16)
         transformer.register_forward_hook(_widened)
+        _keep_head(model, transformer, torch)
     return model
+
+
+def _keep_head(model: Any, transformer: Any, torch: Any) -> None:
+    """Of a cross-encoder, leave the last layer in float32: logits of 8 bits would tie."""
+    if not hasattr(model, "num_labels"):
+        return
+    linear = [part for part in transformer.modules() if isinstance(part, torch.nn.Linear)]
+    if linear and linear[-1].out_features == model.num_labels:
+        linear[-1].float()
+        linear[-1].register_forward_pre_hook(lambda _, inputs: tuple(value.float() for value in inputs))
 
 
 def native_bfloat16(device: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.adapters.calibration import Calibration
 from foils.adapters.encoding import batches, checked
 from foils.adapters.protocols import Kind, Scale
 from foils.adapters.weights import fingerprint
-from foils.core.errors import ModelError
+from foils.core.errors import ModelError, need
 
 _BUDGET_CPU = 2048  # padded tokens a batch; the fastest on a CPU, where larger batches leave the cache
 _BUDGET_GPU = 32_768
@@ -122,42 +124,73 @@ class SentenceEncoder:
 class CrossEncoderScorer:
     """A sentence-transformers ``CrossEncoder`` as a reranker.
 
-    Scores are what its ``predict`` gives: probabilities if its activation is a sigmoid, else logits; ``scale`` says.
-    Pairs are scored in batches of like length (``batch_tokens`` padded tokens; set it to fit the device).
+    Scores are calibrated probabilities where there is a calibration. Else they are what its ``predict`` gives:
+    probabilities if its activation is a sigmoid, else logits; ``scale`` says. `logits` gives the same model on the
+    other scale. Pairs are scored in batches of like length (``batch_tokens`` padded tokens; set it to fit the device).
 
     Args:
         model: a loaded model (`foils.adapters.models.load_reranker` takes names); not changed.
         name: how messages call it; the name it was loaded under by default.
         max_length: tokens after which pairs are cut; the model's own limit by default.
+        calibration: how its logits become probabilities.
 
     Raises:
         ModelError: a classifier with several outputs.
     """
 
-    def __init__(self, model: Any, *, name: str | None = None, max_length: int | None = None) -> None:
-        self.model, self.max_length = model, max_length
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        max_length: int | None = None,
+        calibration: Calibration | None = None,
+    ) -> None:
+        self.model, self.max_length, self.calibration = model, max_length, calibration
         self.name = name or _name_of(model)
         self.batch_tokens = _budget(model)
+        self._log_odds = False
         if model.num_labels != 1:
             raise ModelError(
                 f"{self.name}: {model.num_labels} outputs for a pair, a reranker gives one. "
                 "Use a model with num_labels=1."
             )
 
+    def logits(self) -> CrossEncoderScorer:
+        """The same model with log-odds for scores, calibrated ones where there is a calibration, else its output."""
+        same = copy.copy(self)
+        same._log_odds = True
+        return same
+
     @property
     def scale(self) -> Scale:
         """Whether scores are probabilities."""
-        return "probability" if type(self.model.activation_fn).__name__ == "Sigmoid" else "logit"
+        squashed = self.calibration is not None or type(self.model.activation_fn).__name__ == "Sigmoid"
+        return "probability" if squashed and not self._log_odds else "logit"
 
     @property
     def fingerprint(self) -> str:
-        """Of weights, tokenizer, activation, prompts and limit, as they are now."""
-        settings = {
-            "activation": repr(self.model.activation_fn),
+        """Of weights, tokenizer, activation, calibration, prompts and limit, as they are now."""
+        found = self.calibration
+        return fingerprint(
+            self.model,
+            {
+                **self._settings(),
+                "activation": "log-odds" if self._log_odds else repr(self.model.activation_fn),
+                **({} if found is None else {"calibration": [found.scale, found.shift]}),
+            },
+        )
+
+    @property
+    def raw_fingerprint(self) -> str:
+        """Of all that `raw` depends on, as it is now."""
+        return fingerprint(self.model, {**self._settings(), "activation": "none"})
+
+    def _settings(self) -> dict[str, Any]:
+        return {
             "prompts": [self.model.prompts, self.model.default_prompt_name],
             "max_length": str(self.max_length or self.model.max_seq_length),
         }
-        return fingerprint(self.model, settings)
 
     def score(self, queries: Sequence[str], docs: Sequence[str]) -> NDArray[np.float32]:
         """Score of ``queries[i]`` with ``docs[i]``, float32 (n,).
@@ -166,7 +199,24 @@ class CrossEncoderScorer:
             ModelError: NaN or infinite scores.
             ValueError: lists of unlike lengths.
         """
-        pairs = list(zip(queries, docs, strict=True))
+        return self.finish(self.raw(queries, docs))
+
+    def finish(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores of the model's raw outputs, float32 (n,)."""
+        if self.calibration is not None:
+            return self.calibration.log_odds(raw) if self._log_odds else self.calibration.probabilities(raw)
+        if self._log_odds:
+            return raw
+        torch = need("torch", "st")
+        scores: NDArray[np.float32] = self.model.activation_fn(torch.from_numpy(raw)).numpy()
+        return scores
+
+    def raw(self, queries: Sequence[str], docs: Sequence[str]) -> NDArray[np.float32]:
+        """What the model's head gives for ``queries[i]`` with ``docs[i]``, before any activation, float32 (n,); see
+        `score`.
+        """
+        torch = need("torch", "st")
+        pairs, plain = list(zip(queries, docs, strict=True)), torch.nn.Identity()
         scores = np.empty(len(pairs), np.float32)
         with _inference(self.model, self.max_length):
             lengths = np.zeros(len(pairs), np.int64)
@@ -175,7 +225,9 @@ class CrossEncoderScorer:
                 lengths += _lengths(self.model, list(places))[[places[text] for text in side]] if pairs else 0
             for batch in batches(np.minimum(lengths, _limit(self.model)), self.batch_tokens):
                 part = [pairs[i] for i in batch]
-                scores[batch] = self.model.predict(part, batch_size=len(part), show_progress_bar=False)
+                scores[batch] = self.model.predict(
+                    part, activation_fn=plain, batch_size=len(part), show_progress_bar=False
+                )
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
             message = f"{self.name}: {len(bad):,} of {len(pairs):,} scores are NaN or infinite, the first for the query"

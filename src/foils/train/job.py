@@ -119,6 +119,11 @@ class Job:
     guides: Mapping[str, Guide] = field(default_factory=dict)
 
     @property
+    def notes(self) -> dict[str, Any]:
+        """For the record only."""
+        return self.spec.notes
+
+    @property
     def updates_per_epoch(self) -> int:
         """Optimiser steps of an epoch."""
         return math.ceil(len(self.plan) / self.plan.processes / self.options.gradient_accumulation)

@@ -9,9 +9,11 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,13 +26,14 @@ from transformers.utils import logging as hf_logging
 from foils.core.cache import publish
 from foils.core.errors import SpecError
 from foils.train import checkpoints
+from foils.train.batches import Plan
 from foils.train.card import model_card
-from foils.train.curve import best_step, curve_of, exhausted
+from foils.train.curve import Curve, best_step, curve_of, exhausted
 from foils.train.feeding import Feeder, Numbers
 from foils.train.hf import Bar, DevEvaluator, FoilsTrainer, Lines, Schedule, freeze_unused, wait
 from foils.train.job import Job, Place
 from foils.train.objective import Objective
-from foils.train.options import Precision
+from foils.train.options import Precision, TrainOptions
 from foils.train.run import MODEL, Run, finish_record, read_record, start_record
 
 _LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets")
@@ -90,19 +93,61 @@ def _threads(job: Job, place: Place) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Work(Protocol):
+    """What `carry_out` asks of a job, whatever kind of model it trains; see `Job`."""
+
+    @property
+    def out(self) -> Path: ...  # noqa: D102
+
+    @property
+    def options(self) -> TrainOptions: ...  # noqa: D102
+
+    @property
+    def plan(self) -> Plan: ...  # noqa: D102
+
+    @property
+    def dev(self) -> Any: ...  # noqa: D102
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+    @property
+    def notes(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def settings(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def counts(self) -> dict[str, Any]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Craft:
+    """What differs between kinds of models.
+
+    Attributes:
+        arguments: class of the trainer's arguments.
+        trainer: makes the trainer, of (job, arguments, place).
+        write: writes the final model into an empty folder, of (job, model, folder, dev curve, step taken).
+    """
+
+    arguments: Callable[..., Any]
+    trainer: Callable[[Any, Any, Place], Any]
+    write: Callable[[Any, Any, Path, Curve, int], None]
+
+
 def run(job: Job, place: Place) -> Run:
     """Train what is left to train, then publish the best weights."""
     with _threads(job, place):
-        return _run(job, place)
+        return carry_out(job, place, Craft(SentenceTransformerTrainingArguments, _trainer, _write))
 
 
-def _run(job: Job, place: Place) -> Run:
-    args = _arguments(job, place)
+def carry_out(job: Work, place: Place, craft: Craft) -> Run:
+    """Begin or continue a run and bring it to its end; nothing of it is lost that a complete checkpoint has."""
+    args = _arguments(job, place, craft)
     wait()  # every process has read the folder before the first one writes to it
     begun, first = time.monotonic(), place.rank == 0
     if first and read_record(job.out) is None:
         job.out.mkdir(parents=True, exist_ok=True)
-        start_record(job.out, {"settings": job.settings(), "counts": job.counts(), "notes": job.spec.notes})
+        start_record(job.out, {"settings": job.settings(), "counts": job.counts(), "notes": job.notes})
     newest = checkpoints.newest(job.out)
     wait()
     if first and newest is not None:
@@ -111,7 +156,7 @@ def _run(job: Job, place: Place) -> Run:
     elif first:
         checkpoints.prune(job.out, ())
     args.eval_on_start = newest is None and job.dev is not None
-    trainer = _trainer(job, args, place)
+    trainer = craft.trainer(job, args, place)
     wait()
     if newest is not None:
         checkpoints.recall(newest, trainer.loss, place.rank)
@@ -119,19 +164,19 @@ def _run(job: Job, place: Place) -> Run:
         trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
     wait()
     if first:
-        _publish(job, trainer, resumed=newest is not None, seconds=time.monotonic() - begun)
+        _publish(job, trainer, craft, resumed=newest is not None, seconds=time.monotonic() - begun)
     wait()
     return Run(job.out, read_record(job.out) or {})
 
 
-def _trained_out(job: Job, newest: Path) -> bool:
+def _trained_out(job: Work, newest: Path) -> bool:
     done = checkpoints.step_of(newest) >= job.steps
     return done or exhausted(curve_of(checkpoints.history(newest)), job.options.patience)
 
 
-def _arguments(job: Job, place: Place) -> SentenceTransformerTrainingArguments:
+def _arguments(job: Work, place: Place, craft: Craft) -> Any:
     options = job.options
-    args = SentenceTransformerTrainingArguments(
+    args = craft.arguments(
         output_dir=str(job.out),
         per_device_train_batch_size=options.batch_size,
         gradient_accumulation_steps=options.gradient_accumulation,
@@ -180,15 +225,20 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
             job.out, job.plan, objective, job.updates_per_epoch, job.evaluate_every, job.save_every, options.patience
         )
     )
+    show_progress(trainer)
+    return trainer
+
+
+def show_progress(trainer: Any) -> None:
+    """A bar where there is a terminal, else a line in the log now and then."""
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(Bar())
     else:
         trainer.add_callback(Lines())
-    return trainer
 
 
-def _publish(job: Job, trainer: FoilsTrainer, *, resumed: bool, seconds: float) -> None:
+def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: float) -> None:
     """Write the best weights as a plain model, complete the record, and remove the checkpoints."""
     last = checkpoints.newest(job.out)
     assert last is not None, "the last step is always saved"
@@ -196,14 +246,14 @@ def _publish(job: Job, trainer: FoilsTrainer, *, resumed: bool, seconds: float) 
     curve = curve_of(history)
     best = best_step(curve) or checkpoints.step_of(last)
     model = trainer.restore(checkpoints.folder_of(job.out, best))
-
-    def write(folder: Path) -> None:
-        model.save_pretrained(str(folder), create_model_card=False)
-        (folder / "README.md").write_text(model_card(job, curve, best), encoding="utf-8")
-
-    publish(job.out / MODEL, write)
+    publish(job.out / MODEL, lambda folder: craft.write(job, model, folder, curve, best))
     losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry]
     outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses}
     finish_record(job.out, {**outcome, "resumed": resumed, "seconds": round(seconds, 1)})
     checkpoints.prune(job.out, ())
     shutil.rmtree(job.out / "eval", ignore_errors=True)
+
+
+def _write(job: Job, model: Any, folder: Path, curve: Curve, best: int) -> None:
+    model.save_pretrained(str(folder), create_model_card=False)
+    (folder / "README.md").write_text(model_card(job, curve, best), encoding="utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from foils.core.errors import StoreError
 from foils.train.checkpoints import write_json
@@ -36,7 +36,7 @@ class Run:
     found_finished: bool = False
 
     @classmethod
-    def open(cls, out: str | Path) -> Run:
+    def open(cls, out: str | Path) -> Self:
         """A finished run from its folder.
 
         Raises:
@@ -77,7 +77,7 @@ class Run:
         return {name: value for name, value in found[0].items() if name != "step"} if found else {}
 
     def __repr__(self) -> str:
-        text = f"Run({str(self.out)!r}: {self.steps:,} steps"
+        text = f"{type(self).__name__}({str(self.out)!r}: {self.steps:,} steps"
         if self.metrics:
             start = [point[METRIC] for point in self.curve if point["step"] == 0]
             before = f", {start[0]:.3f} at the start" if start else ""
