@@ -1,7 +1,7 @@
 """Training: rows, batches, contrasts, losses and the run. The only layer besides model adapters that needs PyTorch."""
 
 from foils.train.batches import Batches, Shuffled
-from foils.train.contrasts import Contrast, InBatch, Own
+from foils.train.contrasts import Contrast, InBatch, MemoryBank, Own
 from foils.train.job import TrainSpec
 from foils.train.learned import Learned
 from foils.train.losses import InfoNCE, Loss, MultiLabelMargin, RankNet
@@ -20,6 +20,7 @@ __all__ = [
     "InfoNCE",
     "Learned",
     "Loss",
+    "MemoryBank",
     "Mining",
     "MultiLabelMargin",
     "Never",

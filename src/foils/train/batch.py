@@ -6,7 +6,7 @@ scores, and with the documents that contrasts bring from elsewhere (a memory ban
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from foils.core.errors import PipelineError
 from foils.core.pairs import POSITIVE
-from foils.core.ragged import spans
 from foils.core.segments import Reduction
 from foils.train.rows import Rows
-from foils.train.step import Brought, Step
+from foils.train.step import Brought, Step, labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,10 +69,8 @@ def lay_out(rows: Rows, chosen: NDArray[np.integer], epoch: int, limit: int | No
     here = docs[column] == known
     label = np.zeros(own.shape, np.int8)
     label[of_row[here], column[here]] = POSITIVE
-    sizes = rows.known.sizes[rows.slot[chosen]]
-    padded = np.full((len(chosen), sizes.max()), -1, np.int32)
-    padded[of_row, spans(sizes)[1]] = known
-    return Layout(queries, docs, at.astype(np.int64), target.astype(np.int64), label, own, padded)
+    every = rows.positives(rows.query[chosen])
+    return Layout(queries, docs, at.astype(np.int64), target.astype(np.int64), label, own, every)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +78,8 @@ class Batch:
     """A training step as a view: B training rows against N documents.
 
     The first M columns are the distinct documents of the batch, ascending; further ones were brought by contrasts such
-    as a memory bank, in any order, and a document can be among them that also is in the batch.
+    as a memory bank, in any order, and a document can be among them that also is in the batch. Rows after those of the
+    batch are past queries, which a contrast brought likewise.
 
     Attributes:
         query: int64 tensor (B,), rows of the queries; a query with two positives in the batch is in it twice.
@@ -191,10 +189,13 @@ def batch_of(step: Step, own: Tensor, label: Tensor, scores: Mapping[str, Tensor
 
 
 def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
-    """A batch with the documents that contrasts brought as further columns.
+    """A batch with the documents that contrasts brought as further columns, and their queries as further rows.
+
+    A further query is compared with what the batch itself has and with what its own contrast brought; what other
+    contrasts brought is not considered for it.
 
     Args:
-        batch: of the step alone.
+        batch: of the step, perhaps widened before.
         step: the step.
         brought: by the contrast that brought them, in the order of the columns to be.
     """
@@ -204,29 +205,68 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
         return batch
     assert batch.query_vectors is not None
     assert batch.doc_vectors is not None
-    width, parts = len(batch.doc), list(brought.values())
+    parts = list(brought.values())
+    asked = [part.asked for part in parts if part.asked is not None]
     doc = torch.cat([batch.doc, *(part.doc for part in parts)])
     vectors = torch.cat([batch.doc_vectors, *(part.vectors.to(batch.doc_vectors.dtype) for part in parts)])
-    extra, rows = len(doc) - width, len(batch.query)
-    student = batch.query_vectors @ vectors[width:].T
-    scores = {}
-    for name in dict.fromkeys([*batch.scores, *(name for part in parts for name in part.scores)]):
-        unknown = student.new_full((rows, width), float("nan"))
-        more = [part.scores.get(name, student.new_full(part.members.shape, float("nan"))) for part in parts]
-        right = student if name == STUDENT else torch.cat(more, dim=1)
-        scores[name] = torch.cat((batch.scores.get(name, unknown), right.to(student.dtype)), dim=1)
-    members, start = {}, width
+    queries = torch.cat([batch.query_vectors, *(more.vectors.to(batch.query_vectors.dtype) for more in asked)])
+    rows, columns = len(batch.query), len(batch.doc)
+    student = torch.cat((batch[STUDENT], batch.query_vectors @ vectors[columns:].T), dim=1)
+    if asked:
+        student = torch.cat((student, queries[rows:] @ vectors.T))
+    shape, unknown = student.shape, float("nan")
+    scores = {name: _grown(old.to(student.dtype), shape, unknown) for name, old in batch.scores.items()} | {
+        STUDENT: student
+    }
+    members = {contrast: _grown(old, shape, False) for contrast, old in batch.brought.items()}
+    own, label = _grown(batch.own, shape, False), _grown(batch.label, shape, 0)
+    label[: len(step.at), columns:] = step.labels(doc[columns:])
+    row, column = rows, columns
     for contrast, part in brought.items():
-        considered = batch.own.new_zeros((rows, len(doc)))
-        considered[:, start : start + len(part.doc)] = part.members
-        members[contrast], start = considered, start + len(part.doc)
+        more = 0 if part.asked is None else len(part.asked.query)
+        if part.asked is not None:
+            label[row : row + more] = labels(part.asked.known, doc)
+        # Where this part lies: the step's own rows and its further ones, in its columns.
+        at = torch.cat((torch.arange(len(step.at)), torch.arange(row, row + more))).to(doc.device)
+        here = slice(column, column + len(part.doc))
+        members[contrast] = own.new_zeros(shape)
+        members[contrast][at, here] = part.members
+        for name, values in part.scores.items():
+            scores[name] = scores.get(name, student.new_full(shape, unknown))
+            scores[name][at, here] = values.to(student.dtype)
+        row, column = row + more, column + len(part.doc)
+    target = torch.cat([batch.target, *(_column_of(more.doc, doc) for more in asked)])
+    own[torch.arange(rows, len(own), device=doc.device), target[rows:]] = True
     return replace(
         batch,
+        query=torch.cat([batch.query, *(more.query for more in asked)]),
         doc=doc,
-        label=torch.cat((batch.label, step.labels(doc[width:])), dim=1),
-        own=torch.cat((batch.own, batch.own.new_zeros((rows, extra))), dim=1),
+        target=target,
+        label=label,
+        own=own,
         scores=scores,
+        query_vectors=queries,
         doc_vectors=vectors,
         brought=members,
-        width=width,
+        width=columns if batch.width is None else batch.width,
     )
+
+
+def _grown(matrix: Tensor, shape: Sequence[int], value: float) -> Tensor:
+    """A matrix in the upper left corner of a larger one."""
+    larger = matrix.new_full(tuple(shape), value)
+    larger[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return larger
+
+
+def _column_of(wanted: Tensor, doc: Tensor) -> Tensor:
+    """The first column of each wanted document, so that the batch's own vector is preferred."""
+    import torch
+
+    distinct, place = torch.unique(doc, return_inverse=True)
+    first = place.new_full((len(distinct),), len(doc))
+    first.scatter_reduce_(0, place, torch.arange(len(doc), device=doc.device), "amin")
+    at = torch.searchsorted(distinct, wanted).clamp(max=max(len(distinct) - 1, 0))
+    assert bool((distinct[at] == wanted).all()), "the positive of a further row is not among the documents"
+    column: Tensor = first[at]
+    return column

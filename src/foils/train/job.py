@@ -60,19 +60,24 @@ class TrainSpec:
         """The saved columns of the negatives that loss and contrast read: what no guide says.
 
         Raises:
-            PipelineError: one is neither saved nor said by a guide.
+            PipelineError: one is neither saved, nor said by a guide, nor brought by a contrast; or a contrast brings
+                one that the loss does not read.
         """
         saved = {} if self.negatives is None else self.negatives.scores
+        bringers = self.contrast.bringers()
+        brought = dict.fromkeys(name for bringer in bringers for name in bringer.brings())
+        for bringer in bringers:
+            bringer.suits(self.loss)
         for what in (self.loss, self.contrast):
             for name in what.reads():
-                if name not in (*saved, *self.guides):
-                    have = ", ".join(map(repr, (STUDENT, *saved, *self.guides)))
+                if name not in (*saved, *self.guides, *brought):
+                    have = ", ".join(map(repr, (STUDENT, *saved, *self.guides, *brought)))
                     raise PipelineError(
                         f"{what!r}: a training batch has no score {name!r}; it has: {have}. Pass --encoder "
                         f"{name}=MODEL, or mine negatives with that column."
                     )
         read = dict.fromkeys((*self.loss.reads(), *self.contrast.reads()))
-        return tuple(name for name in read if name not in self.guides)
+        return tuple(name for name in read if name not in self.guides and (name in saved or name not in brought))
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,8 @@ class Job:
             rank=place.rank,
             models=self.spec.guides,
             cache=cache_root() / "vectors",
+            # Looked up when it is asked for: mining again may find further positives.
+            known=lambda queries: self.plan.rows.positives(queries),
         )
 
     def counts(self) -> dict[str, Any]:

@@ -115,9 +115,14 @@ class Objective(nn.Module):
         contrast, loss = self.current()
         step = self._step(features, ids, self.compared(queries), self.compared(docs))
         bringers = dict(zip(contrast.bringers(), self.carriers, strict=True))
-        brought = {bringer: carrier.bring(bringer, step) for bringer, carrier in bringers.items()}
+        brought = {each: carrier.bring(each, step) for each, carrier in bringers.items() if not each.late}
         batch = batch_of(step, ids["own"], ids["label"], ids.get("saved"))
         batch = self._guided(widened(batch, step, brought))
+        late = [bringer for bringer in bringers if bringer.late]
+        if late:
+            seen, others = batch.detached(), contrast.allowed(batch)
+            made = {each: bringers[each].derive(each, step, seen, others) for each in late}
+            batch = widened(batch, step, made)
         value: Tensor = loss(batch, contrast.allowed(batch)).mean()
         for bringer, carrier in bringers.items():
             carrier.after(bringer, step)

@@ -102,6 +102,19 @@ class Rows:
         position = (first[owner] + within) % np.maximum(length, 1)[owner]
         return self.negatives.rows[self.negatives.starts[slots][owner] + position], owner
 
+    def positives(self, queries: NDArray[np.int32]) -> NDArray[np.int32]:
+        """All known positives of some of the queries, int32 (n, P) padded with -1.
+
+        Args:
+            queries: rows of the queries, (n,); any order.
+        """
+        slots = np.searchsorted(self.queries, queries)
+        of_row, known = self.known.members(slots)
+        sizes = self.known.sizes[slots]
+        padded = np.full((len(queries), sizes.max(initial=0)), -1, np.int32)
+        padded[of_row, spans(sizes)[1]] = known
+        return padded
+
 
 def make_rows(
     data: Collection,

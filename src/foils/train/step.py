@@ -57,33 +57,64 @@ class Step:
         Args:
             doc: int64 (E,), rows of documents in any order, repeats allowed; -1 for what is no document.
         """
-        import torch
+        return labels(self.known, doc)
 
-        distinct, place = torch.unique(doc, return_inverse=True)
-        found = torch.zeros(len(self.at), len(distinct) + 1, dtype=torch.int8, device=doc.device)
-        if len(distinct):
-            column = torch.searchsorted(distinct, self.known).clamp(max=len(distinct) - 1)
-            hit = (distinct[column] == self.known) & (self.known >= 0)
-            # What is not there goes to a column of its own, which is cut off.
-            found.scatter_(1, column.masked_fill(~hit, len(distinct)), POSITIVE)
-        return found[:, place]
+
+def labels(known: Tensor, doc: Tensor) -> Tensor:
+    """Which of some documents are known positives of which row, int8 (R, len(doc)).
+
+    Args:
+        known: int64 (R, P), known positives of each row, padded with -1.
+        doc: int64 (E,), rows of documents in any order, repeats allowed; -1 for what is no document.
+    """
+    import torch
+
+    distinct, place = torch.unique(doc, return_inverse=True)
+    found = torch.zeros(len(known), len(distinct) + 1, dtype=torch.int8, device=doc.device)
+    if len(distinct):
+        column = torch.searchsorted(distinct, known).clamp(max=len(distinct) - 1)
+        hit = (distinct[column] == known) & (known >= 0)
+        # What is not there goes to a column of its own, which is cut off.
+        found.scatter_(1, column.masked_fill(~hit, len(distinct)), POSITIVE)
+    return found[:, place]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Queries from elsewhere, such as past ones, that become further rows of a step.
+
+    Attributes:
+        query: int64 (R,), rows of the queries in the collection.
+        doc: int64 (R,), training positive of each; it has to be among the documents of the step or of those that come
+            along with the queries.
+        known: int64 (R, P), all known positives of each, padded with -1.
+        vectors: float (R, d).
+    """
+
+    query: Tensor
+    doc: Tensor
+    known: Tensor
+    vectors: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Brought:
-    """Documents that a contrast adds to a step, as columns beside those of the batch.
+    """Documents that a contrast adds to a step, as columns beside those of the batch; seldom also rows.
 
     Attributes:
         doc: int64 (E,), rows of the documents; -1 for a vector that is no document.
         vectors: float (E, d), compared with the queries by inner product; with or without gradient.
-        members: bool (B, E), which of them each training row considers. Known positives need not be taken out.
-        scores: further named scores of these pairs, float (B, E); NaN for unknown.
+        members: bool (B, E), which of them each training row considers. Known positives need not be taken out. With
+            ``asked``, (B + R, E): further queries come after the step's own rows.
+        scores: further named scores of these pairs, float, shaped like ``members``; NaN for unknown.
+        asked: further queries.
     """
 
     doc: Tensor
     vectors: Tensor
     members: Tensor
     scores: Mapping[str, Tensor] = field(default_factory=dict)
+    asked: Asked | None = None
 
 
 def nothing(step: Step) -> Brought:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from torch import Tensor, nn
 
+from foils.train.batch import Batch
 from foils.train.contrasts.bringer import Bringer
 from foils.train.step import Brought, Report, Step
 
@@ -20,6 +21,17 @@ class Carrier(nn.Module):
         Args:
             contrast: the contrast with its scheduled numbers as they are at this step.
             step: the step; vectors with gradient.
+        """
+        raise NotImplementedError
+
+    def derive(self, contrast: Bringer, step: Step, batch: Batch, allowed: Tensor) -> Brought:
+        """Documents made of what the other contrasts consider; called in place of ``bring`` if the contrast is `late`.
+
+        Args:
+            contrast: as for ``bring``.
+            step: the step.
+            batch: with all columns that others brought, without gradient.
+            allowed: bool (B, N), the negatives of each row without this contrast's.
         """
         raise NotImplementedError
 

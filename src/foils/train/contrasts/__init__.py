@@ -1,6 +1,7 @@
 """Contrasts: whom a query is compared with in a training step. The online counterpart of a source."""
 
+from foils.train.contrasts.bank import MemoryBank
 from foils.train.contrasts.contrast import Contrast
 from foils.train.contrasts.local import InBatch, Own
 
-__all__ = ["Contrast", "InBatch", "Own"]
+__all__ = ["Contrast", "InBatch", "MemoryBank", "Own"]
