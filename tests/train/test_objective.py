@@ -99,7 +99,14 @@ class Towards(Loss):
     __repr__ = full
 
 
-@pytest.mark.parametrize("text", ["InfoNCE(temperature=Learned(0.1))", "InfoNCE(temperature=Cosine(0.2, 0.05))"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "InfoNCE(temperature=Learned(0.1))",
+        "InfoNCE(temperature=Cosine(0.2, 0.05))",
+        "InfoNCE(temperature=0.1) + 3*Consistency(decay=0.5, temperature=0.1)",
+    ],
+)
 def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, monkeypatch, text):
     spec = TrainSpec(loss=parse(text, "loss"))
     whole = train(learnable, spec, str(static_path), out=tmp_path / "whole", options=FAST)

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 STUDENT = "student"
 
 
+def slow_scores(decay: float) -> str:
+    """Name of the scores by a moving average of the weights, for the losses that ask for it (`Loss.slow`)."""
+    return f"slow {decay!r}"
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
     """A batch in row numbers. Every distinct query and every distinct document is in it once.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from foils.adapters.protocols import Kind
 from foils.core.spec import resolve
-from foils.train.batch import Batch, batch_of, widened
+from foils.train.batch import Batch, batch_of, slow_scores, widened
 from foils.train.contrasts import Contrast
 from foils.train.contrasts.bringer import Site
 from foils.train.ema import SlowWeights
@@ -116,7 +116,7 @@ class Objective(nn.Module):
         step = self._step(features, ids, self.compared(queries), self.compared(docs))
         bringers = dict(zip(contrast.bringers(), self.carriers, strict=True))
         brought = {each: carrier.bring(each, step) for each, carrier in bringers.items() if not each.late}
-        batch = batch_of(step, ids["own"], ids["label"], ids.get("saved"))
+        batch = batch_of(step, ids["own"], ids["label"], {**ids.get("saved", {}), **self._slow_scores(step)})
         batch = self._guided(widened(batch, step, brought))
         late = [bringer for bringer in bringers if bringer.late]
         if late:
@@ -189,6 +189,14 @@ class Objective(nn.Module):
             vectors = self.slow[decay](features)
         queries, docs = map(self.compared, vectors)
         return queries, docs
+
+    def _slow_scores(self, step: Step) -> dict[str, Tensor]:
+        scores = {}
+        for decay in self.loss.slow():
+            assert step.slow is not None
+            queries, docs = step.slow(decay)
+            scores[slow_scores(decay)] = (queries @ docs.T).index_select(0, step.at)
+        return scores
 
     def _mixed(self) -> AbstractContextManager[Any]:
         # The precision that the Trainer set for the model's own passes.

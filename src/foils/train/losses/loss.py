@@ -35,7 +35,7 @@ class Loss(Declared):
         return ()
 
     def slow(self) -> tuple[float, ...]:
-        """Decays of the moving averages of the weights whose scores it reads; see `foils.train.ema`."""
+        """Decays of the moving averages of the weights whose scores it reads; see `foils.train.batch.slow_scores`."""
         return ()
 
     def __add__(self, other: object) -> Loss:
