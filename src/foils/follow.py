@@ -177,8 +177,9 @@ def _mining(recipe: Recipe, job: Job, given: Mapping[str, Any]) -> Mining | None
 
 
 def _guides(recipe: Recipe, job: Job, model: Any) -> tuple[dict[str, Encoder], dict[str, Any]]:
-    """The models that the contrast's filters read (by default the student at its start), and those left for mining."""
-    wanted = recipe.contrast.reads()
+    """The models that the contrast uses (by default the student at its start), and those left for mining."""
+    frozen = (name for name in recipe.contrast.frozen() if name != "student")
+    wanted = tuple(dict.fromkeys((*recipe.contrast.reads(), *frozen)))
     mining = () if recipe.mine is None else recipe.mine.encoders()
     for name in job.encoders:
         if name not in (*wanted, *mining):

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foils.adapters.calibration import Calibration
 from foils.adapters.encoding import batches, checked
 from foils.adapters.protocols import Kind, Scale
+from foils.adapters.routes import side
 from foils.adapters.weights import fingerprint
 from foils.core.errors import ModelError, need
 
@@ -58,14 +59,14 @@ class SentenceEncoder:
     ) -> None:
         self.model, self.max_length, self.runner = model, max_length, runner
         self.name = name or _name_of(model)
-        self.batch_tokens = _budget(model)
+        self.batch_tokens = min(_budget(side(model, kind)) for kind in _PROMPT_NAMES)
         self._prompts: dict[Kind, str | None] = {"query": query_prompt, "document": document_prompt}
         if model.similarity_fn_name not in ("cosine", "dot"):
             raise ModelError(
                 f"{self.name}: similarity {model.similarity_fn_name!r} is a distance, not an inner product. "
                 "Set model.similarity_fn_name to 'cosine' or 'dot'."
             )
-        if max_length is not None and not _pads(model):
+        if max_length is not None and not _pads_at_all(model):
             raise ModelError(
                 f"{self.name}: max_length={max_length}, but this model reads texts of any length. Omit it."
             )
@@ -79,17 +80,18 @@ class SentenceEncoder:
         return int(dim)
 
     def fingerprint(self, kind: Kind) -> str:
-        """Of weights, tokenizer, modules, prompts, limit and similarity, as they are now."""
+        """Of weights, tokenizer, modules, prompts, limit and similarity, as they are now; of that side alone."""
+        model = side(self.model, kind)
         settings = {
             "kind": kind,
             "prompt": self.prompt(kind),
-            "prompts": [self.model.prompts, self.model.default_prompt_name],
-            "max_length": str(self.max_length or self.model.max_seq_length),
-            "similarity": self.model.similarity_fn_name,
+            "prompts": [model.prompts, model.default_prompt_name],
+            "max_length": str(self.max_length or model.max_seq_length),
+            "similarity": model.similarity_fn_name,
             "dim": self.dim,
             **({"runner": self.runner} if self.runner != "torch" else {}),
         }
-        return fingerprint(self.model, settings)
+        return fingerprint(model, settings)
 
     def prompt(self, kind: Kind) -> str | None:
         """The prompt given, else the model's own; None leaves it to the library."""
@@ -108,10 +110,12 @@ class SentenceEncoder:
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         distinct = list(places)
         vectors = np.empty((len(distinct), self.dim), np.float32)
-        prompt = self.prompt(kind)
-        run = self.model.encode_query if kind == "query" else self.model.encode_document
-        with _inference(self.model, self.max_length):
-            for batch in batches(_lengths(self.model, distinct), self.batch_tokens):
+        prompt, model = self.prompt(kind), side(self.model, kind)
+        run = model.encode_query if kind == "query" else model.encode_document
+        pads = _pads(model)
+        budget = self.batch_tokens if pads or not _pads_at_all(self.model) else _BUDGET_UNPADDED
+        with _inference(model, self.max_length if pads else None):
+            for batch in batches(_lengths(model, distinct), budget):
                 part = [distinct[i] for i in batch]
                 vectors[batch] = run(part, prompt=prompt, batch_size=len(part), show_progress_bar=False)
         checked(vectors, distinct, self.dim, self.name, kind)
@@ -244,6 +248,10 @@ def _name_of(model: Any) -> str:
 def _pads(model: Any) -> bool:
     """Whether texts of a batch are padded to one length: transformers, but not static models."""
     return callable(getattr(model, "tokenizer", None))
+
+
+def _pads_at_all(model: Any) -> bool:
+    return any(_pads(side(model, kind)) for kind in _PROMPT_NAMES)
 
 
 def _budget(model: Any) -> int:

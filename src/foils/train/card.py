@@ -28,6 +28,8 @@ def model_card(job: Job, curve: Curve, best: int) -> str:
         f"- batches: `{spec.batches}` of {options.batch_size} rows on {job.plan.processes} process(es)",
         f"- learning rate {options.learning_rate:g}, {job.steps:,} steps planned, weights of step {best:,}",
     ]
+    if spec.contrast.frozen():
+        lines.append("- two towers: queries were trained, documents keep the vectors that they had")
     if best in measured:
         before = f" (start model {measured[0]:.4f})" if 0 in measured else ""
         lines.append(f"- {METRIC} on held-out queries, against a sample of the corpus: {measured[best]:.4f}{before}")

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foils.train.towers import embed
+
 
 class SlowWeights(nn.Module):
     """A copy of a model that follows it: ``θ* ← decay θ* + (1 - decay) θ`` after each optimiser step.
@@ -43,4 +45,4 @@ class SlowWeights(nn.Module):
     @torch.no_grad()
     def forward(self, features: Sequence[dict[str, Any]]) -> list[Tensor]:
         """Vectors of each set of features, without gradient, as the model makes them."""
-        return [self.copy(dict(part))["sentence_embedding"] for part in features]
+        return [embed(self.copy, part) for part in features]

@@ -16,6 +16,7 @@ from foils.adapters.protocols import Kind
 from foils.train.batch import Layout, lay_out, tensors
 from foils.train.job import Job
 from foils.train.reading import Reader
+from foils.train.towers import Standing
 
 
 class Numbers:
@@ -39,9 +40,11 @@ class Feeder:
 
     def __init__(self, job: Job) -> None:
         self.plan, self.limit = job.plan, job.options.negatives_per_row
-        self.readers: dict[Kind, Reader] = {
+        self.readers: dict[Kind, Reader | Standing] = {
             "query": Reader(job.student, job.data.queries, "query", job.options.max_length),
-            "document": Reader(job.student, job.data.corpus, "document", job.options.max_length),
+            "document": Reader(job.student, job.data.corpus, "document", job.options.max_length)
+            if job.docs is None
+            else Standing(job.docs),
         }
 
     def __call__(self, chosen: NDArray[np.int64]) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -82,18 +82,28 @@ class FoilsTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
 
 class DevEvaluator(BaseEvaluator):  # type: ignore[misc]
-    """nDCG@10 and MRR@10 of the current weights on the dev queries, by exact search."""
+    """nDCG@10 and MRR@10 of the current weights on the dev queries, by exact search.
 
-    def __init__(self, data: Collection, encoder: Encoder, dev: Dev) -> None:
+    Args:
+        data: the collection.
+        encoder: the current weights.
+        dev: what is measured.
+        docs: vectors of all documents where those stand; None to encode them each time.
+    """
+
+    def __init__(self, data: Collection, encoder: Encoder, dev: Dev, docs: NDArray[np.float32] | None = None) -> None:
         super().__init__()
-        self.data, self.encoder, self.dev = data, encoder, dev
+        self.data, self.encoder, self.dev, self.docs = data, encoder, dev, docs
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Encode, search, measure; see `foils.train.dev.measures`."""
         queries = self.encoder.encode(self.data.queries.texts(self.dev.queries), "query")
-        docs = self.encoder.encode(self.data.corpus.texts(self.dev.docs), "document")
+        if self.docs is None:
+            docs = self.encoder.encode(self.data.corpus.texts(self.dev.docs), "document")
+        else:
+            docs = np.asarray(self.docs[self.dev.docs])
         found, _ = exact.search(queries, docs, DEPTH)
         rows = np.where(found >= 0, self.dev.docs[np.maximum(found, 0)], -1).astype(np.int32)
         return measures(rows, self.dev.relevant)

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foils.adapters.protocols import Encoder
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
@@ -24,6 +27,7 @@ from foils.train.options import Precision, TrainOptions
 from foils.train.refresh import Mining, Never, Refresh
 from foils.train.rows import fingerprint, make_rows
 from foils.train.student import Student
+from foils.train.towers import towers
 
 _LONG = 2000  # steps: an epoch longer than this is looked at within
 _OFTEN = 500  # steps: what a kill costs at most; a quarter of an hour of a small transformer on two cores
@@ -112,6 +116,7 @@ class Job:
         options: with nothing left open.
         out: the run folder.
         guides: the vectors of the guides.
+        docs: vectors of all documents where those stand; see `foils.train.towers`.
     """
 
     data: Collection
@@ -122,6 +127,7 @@ class Job:
     options: TrainOptions
     out: Path
     guides: Mapping[str, Guide] = field(default_factory=dict)
+    docs: NDArray[np.float32] | None = None
 
     @property
     def notes(self) -> dict[str, Any]:
@@ -173,6 +179,8 @@ class Job:
             seed=self.plan.seed,
             processes=place.processes,
             rank=place.rank,
+            queries=self.plan.rows.queries,
+            docs=self.docs,
             models=self.spec.guides,
             cache=cache_root() / "vectors",
             # Looked up when it is asked for: mining again may find further positives.
@@ -199,8 +207,12 @@ def prepare(
     stay, held, dev_split = divide(data, spec.split, settled, seed)
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed, columns=spec.columns())
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
-    seen = guides(spec.guides, data, rows.queries, cache_root() / "vectors")
-    return Job(data, spec, student, plan, make_dev(data, dev_split, held, settled), settled, place.out, seen)
+    read = (*spec.contrast.reads(), *spec.loss.reads())
+    scoring = {name: each for name, each in spec.guides.items() if name in read or name not in spec.contrast.frozen()}
+    seen = guides(scoring, data, rows.queries, cache_root() / "vectors")
+    both = towers(student, spec.contrast, spec.guides, data, cache_root() / "vectors")
+    dev = make_dev(data, dev_split, held, settled)
+    return Job(data, spec, both.student, plan, dev, settled, place.out, seen, both.docs)
 
 
 def _identities(models: Mapping[str, Encoder]) -> dict[str, list[str]]:

@@ -211,12 +211,13 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
     parts = (job.spec.contrast, job.spec.loss)
     objective = Objective(student, *parts, guides=job.guides, half=half, site=job.site(place))
+    encoder = student.encoder(options.max_length)
     trainer = FoilsTrainer(
         model=student.model,
         args=args,
         train_dataset=Dataset.from_dict({"row": np.arange(len(job.plan.rows))}),
         loss=objective,
-        evaluator=None if job.dev is None else DevEvaluator(job.data, student.encoder(options.max_length), job.dev),
+        evaluator=None if job.dev is None else DevEvaluator(job.data, encoder, job.dev, job.docs),
         data_collator=Numbers(),
     )
     trainer.plan, trainer.feeder, objective.feed = job.plan, feeder, trainer.feed

@@ -25,6 +25,7 @@ from foils.train.learned import learned, put
 from foils.train.losses import Loss
 from foils.train.step import Step
 from foils.train.student import Similarity, Student
+from foils.train.towers import embed
 
 Features = Sequence[dict[str, Any]]
 Feed = Callable[[NDArray[np.int32], Kind], dict[str, Any]]
@@ -96,8 +97,8 @@ class Objective(nn.Module):
     def vectors(self, features: Features) -> Sequence[Tensor]:
         """Vectors of each set of features by the current weights, as the model makes them."""
         queries, docs = features
-        if queries.keys() != {"input_ids", "offsets"}:
-            return [self.model(part)["sentence_embedding"] for part in (queries, docs)]
+        if not queries.keys() == docs.keys() == {"input_ids", "offsets"}:
+            return [embed(self.model, part) for part in (queries, docs)]
         # A static model has no padding that would be wasted, and every pass makes a gradient as large as the model.
         both = {
             "input_ids": torch.cat((queries["input_ids"], docs["input_ids"])),
@@ -181,7 +182,7 @@ class Objective(nn.Module):
     def _encode(self, rows: NDArray[np.int32], kind: Kind) -> Tensor:
         assert self.feed is not None
         with self._mixed():
-            vectors = self.model(self.feed(rows, kind))["sentence_embedding"]
+            vectors = embed(self.model, self.feed(rows, kind))
         return self.compared(vectors)
 
     def _slow(self, features: Features, decay: float) -> tuple[Tensor, Tensor]:

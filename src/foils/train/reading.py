@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.protocols import Kind
+from foils.adapters.routes import side
 from foils.core.ragged import spans
 from foils.core.texts import Texts
 from foils.train.student import Student
@@ -31,15 +32,16 @@ class Reader:
 
     def __init__(self, student: Student, texts: Texts, kind: Kind, max_length: int | None) -> None:
         self.student, self.texts, self.kind, self.max_length = student, texts, kind, max_length
-        self._tokens = _Tokens(len(texts) if student.kind == "static" else 0)
+        self._static = type(side(student.model, kind)[0]).__name__ == "StaticEmbedding"
+        self._tokens = _Tokens(len(texts) if self._static else 0)
 
     def features(self, rows: NDArray[np.int32]) -> dict[str, Any]:
         """Features of the texts in these rows, on the CPU."""
-        if self.student.kind == "static":
-            return self._static(rows)
+        if self._static:
+            return self._remembered(rows)
         return self.student.features(self.texts.texts(rows), self.kind, self.max_length)
 
-    def _static(self, rows: NDArray[np.int32]) -> dict[str, Any]:
+    def _remembered(self, rows: NDArray[np.int32]) -> dict[str, Any]:
         import torch
 
         if self._tokens.used > KEPT:
@@ -49,7 +51,11 @@ class Reader:
             made = self.student.features(self.texts.texts(new), self.kind, None)
             self._tokens.add(new, made["input_ids"].numpy(), made["offsets"].numpy())
         tokens, offsets = self._tokens.take(rows)
-        return {"input_ids": torch.from_numpy(tokens), "offsets": torch.from_numpy(offsets)}
+        return {
+            "input_ids": torch.from_numpy(tokens),
+            "offsets": torch.from_numpy(offsets),
+            **self.student.route(self.kind),
+        }
 
 
 class _Tokens:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from foils.adapters.models import load_encoder
 from foils.adapters.protocols import Kind
+from foils.adapters.routes import side
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import ModelError
 from foils.train.options import ModelKind
@@ -51,11 +52,16 @@ class Student:
 
     def features(self, texts: Sequence[str], kind: Kind, max_length: int | None) -> dict[str, Any]:
         """What the model's forward pass takes: tokens of the texts with the prompt of that kind, on the CPU."""
-        limit = {} if max_length is None else {"max_length": min(max_length, self.model.max_seq_length or max_length)}
+        limit = {}
+        if max_length is not None:
+            limit = {"max_length": min(max_length, side(self.model, kind).max_seq_length or max_length)}
         prompt = self.model.prompts.get(kind)
         features: dict[str, Any] = self.model.preprocess(list(texts), prompt=prompt, task=kind, **limit)
-        # A model with a branch for each side reads the side from here; to all others it is an unknown key.
-        return {**features, "task": kind} if any(type(part).__name__ == "Router" for part in self.model) else features
+        return {**features, **self.route(kind)}
+
+    def route(self, kind: Kind) -> dict[str, Any]:
+        """What tells a model with a branch for each side which one is meant; no other has a use for it."""
+        return {"task": kind} if any(type(part).__name__ == "Router" for part in self.model) else {}
 
 
 def open_student(model: str | Path | SentenceTransformer | SentenceEncoder) -> Student:
@@ -80,5 +86,12 @@ def open_student(model: str | Path | SentenceTransformer | SentenceEncoder) -> S
         # Under every name that is looked for, so that the saved model uses it by itself.
         prompt = encoder.prompt(kind) or ""
         own.prompts.update({kind: prompt} | {name: prompt for name in others if name in own.prompts})
-    static = type(own[0]).__name__ == "StaticEmbedding"
-    return Student(own, "static" if static else "transformer", SentenceEncoder(own).fingerprint("document"))
+    weights = SentenceEncoder(own).fingerprint("document")
+    if side(own, "query") is not own:
+        weights = f"{SentenceEncoder(own).fingerprint('query')} {weights}"
+    return Student(own, kind_of(own), weights)
+
+
+def kind_of(model: SentenceTransformer) -> ModelKind:
+    """Whether queries are read token by token, without a transformer."""
+    return "static" if type(side(model, "query")[0]).__name__ == "StaticEmbedding" else "transformer"

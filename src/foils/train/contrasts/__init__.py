@@ -3,5 +3,6 @@
 from foils.train.contrasts.bank import MemoryBank
 from foils.train.contrasts.contrast import Contrast
 from foils.train.contrasts.local import InBatch, Own
+from foils.train.contrasts.search import Search
 
-__all__ = ["Contrast", "InBatch", "MemoryBank", "Own"]
+__all__ = ["Contrast", "InBatch", "MemoryBank", "Own", "Search"]

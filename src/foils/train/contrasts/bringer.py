@@ -37,6 +37,8 @@ class Site:
         seed: of the run.
         processes: how many there are.
         rank: which one this is.
+        queries: rows of the queries that are trained on, ascending.
+        docs: vectors of all documents where those stand, float32 (n, d); None where they are trained.
         models: other models by name.
         cache: folder for vectors and indexes.
         known: all known positives of queries trained on, by row, int32 (n, P) padded with -1.
@@ -49,6 +51,8 @@ class Site:
     seed: int
     processes: int
     rank: int
+    queries: NDArray[np.int32]
+    docs: NDArray[np.float32] | None
     models: Mapping[str, Encoder]
     cache: Path
     known: Callable[[NDArray[np.int32]], NDArray[np.int32]] | None = None
@@ -89,6 +93,10 @@ class Bringer(Contrast):
     def bringers(self) -> tuple[Bringer, ...]:
         """Itself."""
         return (self,)
+
+    def frozen(self) -> tuple[str, ...]:
+        """See `Contrast.frozen`."""
+        return ()
 
     def members(self, batch: Batch) -> Tensor:
         """What it brought to this step and considers for each row."""

@@ -45,6 +45,12 @@ class Contrast(Declared):
         """The parts that bring documents from outside the batch, in the order of the text, none twice."""
         return ()
 
+    def frozen(self) -> tuple[str, ...]:
+        """Whose document vectors stand, so that only queries are trained: names of models, ``student`` for its start
+        weights. Nobody's in most cases: documents are trained as well.
+        """
+        return tuple(dict.fromkeys(name for bringer in self.bringers() for name in bringer.frozen()))
+
     def __add__(self, other: object) -> Contrast:
         if not isinstance(other, Contrast):
             return NotImplemented
