@@ -206,7 +206,7 @@ def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
     rng = np.random.default_rng(9)
     docs, queries = unit(rng.standard_normal((3000, 24))), unit(rng.standard_normal((40, 24)))
     plain = search(queries, docs, 30)
-    monkeypatch.setattr(exact, "_SCAN", 0)
+    monkeypatch.setattr(exact, "_WARM", 0)
     index = ExactIndex(docs)
     assert same(index.search(queries, 30), plain)
     assert index._scanner is not None
@@ -269,7 +269,7 @@ def test_the_device_gives_the_same_bytes(monkeypatch, spare, kind):
         for k in (1, 20, 60):
             plain = search(queries, docs, k)
             with monkeypatch.context() as patch:
-                patch.setattr(exact, "_SCAN", 0)
+                patch.setattr(exact, "_WARM", 0)
                 assert same(search(queries, docs, k), plain)
     finally:
         torch.set_float32_matmul_precision(before)

@@ -13,6 +13,7 @@ products >= L, the k-th best canonical score is at least L - e, and whoever reac
 from __future__ import annotations
 
 import math
+import sys
 from functools import partial
 from typing import Any
 
@@ -32,7 +33,8 @@ _CELL = 128  # bytes that one score or one pooled candidate takes at worst, temp
 _UNIT = 2.0**-24
 _LARGEST = float(np.finfo(np.float32).max) / 2
 
-_SCAN = 1 << 35  # multiplications from which the quick scan pays, even if it must be loaded first
+_COLD, _WARM = 1 << 35, 1 << 30  # multiplications that the quick scan pays for: if it must be loaded first, or is
+_KERNELS = "foils.adapters.scan_kernels"
 _LONGEST = 1e30  # of a document that the quick scan takes: its bounds stay within float32
 
 Vectors = NDArray[Any]
@@ -62,17 +64,19 @@ def search(queries: Vectors, docs: Vectors, k: int, *, memory: int = MEMORY) -> 
 class ExactIndex:
     """Exact search over vectors that stay where they are; see `search` for the arguments and the result.
 
+    ``expected`` queries will be asked in all, as far as is known: many small blocks pay for what one large one does.
+
     >>> index = ExactIndex(np.eye(3, dtype=np.float32))
     >>> index.search(np.array([[0, 2, 1]], np.float32), k=2)
     (array([[1, 2]], dtype=int32), array([[2., 1.]], dtype=float32))
     """
 
-    def __init__(self, docs: Vectors, *, memory: int = MEMORY) -> None:
+    def __init__(self, docs: Vectors, *, memory: int = MEMORY, expected: int = 0) -> None:
         if docs.ndim != 2 or not docs.shape[1]:
             raise ValueError(f"document vectors of shape {docs.shape}; expected (documents, dimensions).")
         self.docs, self.memory = docs, memory
         self._scanner: scan.Scanner | None = None
-        self._asked = 0  # multiplications so far: many small blocks of queries pay as one large one does
+        self._asked, self._expected = 0, expected
         self._longest = float(_lengths(docs, "document").max(initial=0.0))
 
     def search(self, vectors: Vectors, k: int) -> Found:
@@ -87,8 +91,8 @@ class ExactIndex:
         scores = np.full((len(vectors), k), -np.inf, np.float32)
         wanted = min(k, len(self.docs))
         left = np.arange(len(vectors) if wanted else 0)
-        self._asked += len(vectors) * self.docs.size
-        if self._asked >= _SCAN and 0 < 16 * wanted <= len(self.docs) and self._longest < _LONGEST:
+        self._asked += len(vectors)
+        if 0 < 16 * wanted <= len(self.docs) and self._longest < _LONGEST and self._pays(len(vectors)):
             left = self._quickly(vectors, slack, rows[:, :wanted], scores[:, :wanted])
         block, tile = self._sizes(len(left), wanted)
         for start in range(0, len(left), block):
@@ -96,6 +100,12 @@ class ExactIndex:
             queries = np.ascontiguousarray(vectors[part], np.float32)
             rows[part, :wanted], scores[part, :wanted] = self._best(queries, slack[part], wanted, tile)
         return rows, scores
+
+    def _pays(self, queries: int) -> bool:
+        """Whether there is enough to do for the quick scan."""
+        if self.docs.size <= self.memory // 2:  # else documents are coded for each call
+            queries = max(self._asked, self._expected)
+        return queries * self.docs.size >= (_WARM if _KERNELS in sys.modules else _COLD)
 
     def _quickly(
         self, vectors: Vectors, slack: NDArray[np.float64], rows: NDArray[np.int32], scores: NDArray[np.float32]

@@ -64,7 +64,7 @@ class _InnerProduct:
         self.queries, self.docs = queries, docs
         blocks = math.ceil(len(queries) / min(batch, _QUERIES))
         self.block = math.ceil(len(queries) / blocks)  # a short last block would not be worth the quick scan
-        self._index = ExactIndex(docs)
+        self._index = ExactIndex(docs, expected=len(queries))
 
     def search(self, queries: slice, k: int) -> Found:
         return self._index.search(self.queries[queries], k)

@@ -122,7 +122,7 @@ class Context:
 
     def index(self, name: str) -> Index:
         """An exact index over the documents' vectors of that encoder."""
-        return self.once(("index", name), lambda: ExactIndex(self.vectors(name, "document")))
+        return self.once(("index", name), lambda: ExactIndex(self.vectors(name, "document"), expected=len(self.rows)))
 
     def similarity(self, name: str, query: NDArray[np.int32], doc: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score of each (query, doc) under a bi-encoder, float32 (n,)."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.adapters.ahead import Ahead
 from foils.adapters.ann_text import parse as parse_index
 from foils.core import noise
 from foils.core.spec import declare, require
@@ -108,7 +109,9 @@ class Dense(Source):
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Search the index."""
         index = prepared(ctx, self.encoder, self.index, self.k).index
-        return index.search(ctx.query_vectors(self.encoder, query), depth)
+        queries = ctx.vectors(self.encoder, "query")
+        ahead = ctx.once(("ahead", self.encoder, self.index, self.k, ctx.rows.tobytes()), lambda: Ahead(index, queries))
+        return ahead.search(np.searchsorted(ctx.rows, query), depth)
 
     def found_by(self, ctx: Context) -> dict[str, Any] | None:
         """Of an approximate index, its parameters and measured recall."""
