@@ -212,6 +212,7 @@ def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
     assert index._scanner is not None
     assert index._scanner._stored == 0
     assert same(index.search(queries, 30), plain)  # with the codes that were kept
+    assert same(index.search(queries[:0], 30), [part[:0] for part in plain])
     bad = queries.copy()
     bad[3, 3] = np.nan
     with pytest.raises(exact.ModelError, match="query vectors"):
@@ -220,6 +221,21 @@ def test_the_index_takes_the_scan_where_it_pays(monkeypatch):
     index = ExactIndex(docs)
     assert same(index.search(queries, 30), plain)
     assert index._scanner is None
+
+
+def test_blocks_count_together_only_while_the_codes_are_kept(monkeypatch):
+    rng = np.random.default_rng(11)
+    docs, queries = unit(rng.standard_normal((2000, 24))), unit(rng.standard_normal((30, 24)))
+    monkeypatch.setattr(exact, "_WARM", 100 * docs.size)
+    monkeypatch.setattr(exact, "_COLD", 100 * docs.size)
+    index = ExactIndex(docs)
+    for scanned in (False, False, False, True):
+        index.search(queries, 10)
+        assert (index._scanner is not None) is scanned
+    for memory, scanned in ((exact.MEMORY, True), (1 << 12, False)):
+        index = ExactIndex(docs, memory=memory, expected=100)
+        index.search(queries, 10)
+        assert (index._scanner is not None) is scanned
 
 
 def test_singles_are_not_used_when_torch_is_imprecise(monkeypatch):

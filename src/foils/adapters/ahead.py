@@ -42,5 +42,5 @@ class Ahead:
             stop = max(stop, min(first + _QUERIES, first + _CELLS // k))
             self._found = self.index.search(self.vectors[first:stop], k)
             self._start = first
-        doc, score = (found[rows - self._start, :k] for found in self._found)
-        return doc, score
+        doc, score = self._found
+        return doc[rows - self._start, :k], score[rows - self._start, :k]

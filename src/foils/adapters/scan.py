@@ -74,8 +74,14 @@ class State:
     @staticmethod
     def of(queries: int, room: int) -> State:
         """Room for so many queries."""
-        count, floor = np.zeros(queries, np.int32), np.full(queries, -np.inf, np.float32)
+        count, floor = np.empty(queries, np.int32), np.empty(queries, np.float32)
         return State(np.empty((queries, room), np.int32), np.empty((queries, 2, room), np.float32), count, floor)
+
+    def new(self, queries: int) -> State:
+        """As many of the queries, without candidates."""
+        state = self.part(slice(queries))
+        state.count[:], state.floor[:] = 0, -np.inf
+        return state
 
     def part(self, part: slice) -> State:
         """A view of some of the queries."""
@@ -119,17 +125,19 @@ class Scanner:
         left_open = np.zeros(len(queries), np.bool_)
         room = _ROOM + 4 * k
         groups = -(-len(queries) // max(1, self.memory // 4 // (_CANDIDATE * room)))
+        group = max(1, -(-len(queries) // max(1, groups)))
+        store = State.of(group, room)  # fresh memory for each group would cost more than it holds
         with self._turn, _threads() as spread:
-            for part in _ranges(len(queries), -(-len(queries) // groups)):
-                state = self._scan(queries[part], k, room, spread)
+            for part in _ranges(len(queries), group):
+                state = store.new(len(queries[part]))
+                self._scan(queries[part], k, state, spread)
                 finish = _Finish(state, k, part.start, score, rows, scores, len(self.docs))
                 spread(finish, _shares(len(state.count), _FINISH))
                 left_open[part] = state.count < 0
         return left_open
 
-    def _scan(self, queries: Floats, k: int, room: int, spread: Spread) -> State:
-        """The candidates of some queries."""
-        state = State.of(len(queries), room)
+    def _scan(self, queries: Floats, k: int, state: State, spread: Spread) -> None:
+        """Find the candidates of some queries."""
         coded = self.form.encode(queries, np.zeros_like(self._centre))
         state.count[coded.facts[0] == 0] = -1
         facts = self._query_facts(queries, coded)
@@ -137,7 +145,6 @@ class Scanner:
             total = min(self._slab, len(self.docs) - first)
             blocks = _Blocks(self.form, coded.codes, facts, self._docs(first, total, spread), first, total, k, state)
             spread(blocks, _shares(len(queries), QUERIES))
-        return state
 
     def _docs(self, first: int, total: int, spread: Spread) -> Codes:
         """A slab of documents by tiles, each of which takes every m-th."""
