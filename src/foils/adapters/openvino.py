@@ -1,4 +1,4 @@
-"""Transformers run by OpenVINO on a CPU: a tenth to a quarter faster than PyTorch in the same precision."""
+"""Transformers run by OpenVINO on a CPU: a tenth to a fifth faster than PyTorch in the same precision."""
 
 from __future__ import annotations
 
@@ -38,11 +38,13 @@ def compiled(model: Any, precision: Precision, name: str) -> str:
     transformer.eval()
     narrow = precision == "bfloat16" or (precision == "auto" and native_bfloat16(model.device))
     hints = {"INFERENCE_PRECISION_HINT": "bf16" if narrow else "f32"}
+    threads = torch.get_num_threads()
+    streams = {"NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}  # a batch on each thread, see `in_streams`
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of PyTorch's tracer, about branches that no text takes
             graph = openvino.convert_model(transformer, example_input=example)
-        run = openvino.compile_model(graph, "CPU", hints)
+        run = openvino.compile_model(graph, "CPU", {**hints, **streams})
     except Exception as error:  # whatever its converter raises for an architecture that it does not know
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise ModelError(f"{PREFIX}{name}: OpenVINO cannot convert it ({reason}). Give {name!r} itself.") from error
@@ -51,12 +53,18 @@ def compiled(model: Any, precision: Precision, name: str) -> str:
 
 
 class _Forward:
-    """What stands in for the transformer's ``forward``."""
+    """What stands in for the transformer's ``forward``; several threads may call it at once."""
 
     def __init__(self, run: Any, names: list[str], output: Any) -> None:
         self.run, self.names, self.output = run, names, output
+        self.idle: list[Any] = []
 
     def __call__(self, **features: Any) -> Any:
         torch = need("torch", "st")
-        found = self.run([features[name].numpy() for name in self.names])[0]
-        return self.output(last_hidden_state=torch.from_numpy(found.copy()))
+        try:
+            request = self.idle.pop()
+        except IndexError:
+            request = self.run.create_infer_request()
+        hidden = torch.from_numpy(request.infer([features[name].numpy() for name in self.names])[0])
+        self.idle.append(request)
+        return self.output(last_hidden_state=hidden)

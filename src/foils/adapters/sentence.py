@@ -14,10 +14,11 @@ from foils.adapters.calibration import Calibration
 from foils.adapters.encoding import batches, checked
 from foils.adapters.protocols import Kind, Scale
 from foils.adapters.routes import side
+from foils.adapters.streams import in_streams
 from foils.adapters.weights import fingerprint
 from foils.core.errors import ModelError, need
 
-_BUDGET_CPU = 2048  # padded tokens a batch; the fastest on a CPU, where larger batches leave the cache
+_BUDGET_CPU = 1024  # padded tokens a batch, one for each thread; larger batches leave the cache
 _BUDGET_GPU = 32_768
 _BUDGET_UNPADDED = 1 << 20  # characters
 _NO_LIMIT = 1 << 30
@@ -30,9 +31,9 @@ class SentenceEncoder:
     Vectors of a model whose similarity is cosine are divided by their length, so that the inner product is the
     similarity; those of a dot-product model are left as they are.
 
-    Texts are encoded once each, in batches of like length (``batch_tokens`` padded tokens; set it to fit the device).
-    The same call gives the same bytes on the same machine; a vector may differ in its last bits when it is encoded
-    among other texts.
+    Texts are encoded once each, in batches of like length (``batch_tokens`` padded tokens; set it to fit the device),
+    on a CPU one batch on each thread that PyTorch may use. The same call gives the same bytes on the same machine; a
+    vector may differ in its last bits when it is encoded among other texts.
 
     Args:
         model: a loaded model (`foils.adapters.models.load_encoder` takes names); not changed, and back in training mode
@@ -115,9 +116,12 @@ class SentenceEncoder:
         pads = _pads(model)
         budget = self.batch_tokens if pads or not _pads_at_all(self.model) else _BUDGET_UNPADDED
         with _inference(model, self.max_length if pads else None):
-            for batch in batches(_lengths(model, distinct), budget):
+
+            def compute(batch: NDArray[np.int64]) -> None:
                 part = [distinct[i] for i in batch]
                 vectors[batch] = run(part, prompt=prompt, batch_size=len(part), show_progress_bar=False)
+
+            in_streams(model, compute, list(batches(_lengths(model, distinct), budget)))
         checked(vectors, distinct, self.dim, self.name, kind)
         if self.model.similarity_fn_name == "cosine":
             lengths = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1, keepdims=True))
@@ -227,11 +231,15 @@ class CrossEncoderScorer:
             for side in (queries, docs):
                 places = {text: place for place, text in enumerate(dict.fromkeys(side))}
                 lengths += _lengths(self.model, list(places))[[places[text] for text in side]] if pairs else 0
-            for batch in batches(np.minimum(lengths, _limit(self.model)), self.batch_tokens):
+
+            def compute(batch: NDArray[np.int64]) -> None:
                 part = [pairs[i] for i in batch]
                 scores[batch] = self.model.predict(
                     part, activation_fn=plain, batch_size=len(part), show_progress_bar=False
                 )
+
+            lengths = np.minimum(lengths, _limit(self.model))
+            in_streams(self.model, compute, list(batches(lengths, self.batch_tokens)))
         bad = np.flatnonzero(~np.isfinite(scores))
         if len(bad):
             message = f"{self.name}: {len(bad):,} of {len(pairs):,} scores are NaN or infinite, the first for the query"
