@@ -57,7 +57,7 @@ def test_s01_new_weights_in_the_same_folder_are_encoded_again(data, tmp_path):
 
 def test_s02_a_cross_encoder_without_a_bound_still_decides(data, tmp_path):
     class Counting(OverlapReranker):
-        pairs = 0
+        fingerprint, pairs = "overlap/negated", 0
 
         def score(self, queries, docs):
             self.pairs += len(queries)

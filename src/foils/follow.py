@@ -16,7 +16,6 @@ from foils.core.spec import parse, registry
 from foils.mine import Miner
 from foils.recipe import Recipe, load_recipe, shipped, source
 from foils.stages.load import Load
-from foils.stages.scorers import CrossEncoder
 from foils.stages.stage import Stage
 from foils.store import Negatives
 
@@ -67,18 +66,18 @@ def reselecting(pipeline: Stage, candidates: str | Path) -> Stage:
 def open_models(
     pipeline: Stage, given: Mapping[str, Any], default: Any = None, precision: Precision = "auto"
 ) -> dict[str, Encoder | Reranker]:
-    """Load the models that a pipeline names: cross-encoders for `CrossEncoder`, bi-encoders for the rest.
+    """Load the models that a pipeline names: cross-encoders for stages that read pairs, bi-encoders for the rest.
 
     Args:
         pipeline: the stages.
         given: name in the pipeline -> what `load_encoder` or `load_reranker` takes.
         default: for bi-encoders that are not given, such as the student; None for none.
-        precision: of bi-encoders that are loaded by name here.
+        precision: of models that are loaded by name here.
 
     Raises:
         SpecError: a model is given that the pipeline does not name.
     """
-    crossing = {stage.encoder for stage in pipeline.steps() if isinstance(stage, CrossEncoder)}
+    crossing = {name for stage in pipeline.steps() if stage.crosses for name in stage.encoders()}
     names = pipeline.encoders()
     for name in given:
         if name not in names:
@@ -88,7 +87,7 @@ def open_models(
     for name in names:
         if name in crossing:
             if name in given:
-                models[name] = load_reranker(given[name])
+                models[name] = load_reranker(given[name], precision=precision)
         elif name in given or default is not None:
             models[name] = load_encoder(given.get(name, default), precision=precision)
     return models

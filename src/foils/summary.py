@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from foils.core.pairs import CANDIDATE, POSITIVE, SET_ASIDE
 from foils.filling import steps_of
+from foils.parts import SCORE
 from foils.stages.readers import Sampler
 from foils.stages.shortfall import TAGS, Ensure, wanted
 from foils.stages.stage import Columns, Stage
@@ -35,8 +36,11 @@ def summary(staging: Staging, pipeline: Stage, columns: Columns, queries: int) -
     quota = wanted(pipeline)
     policies = _policies(pipeline)
     enough = _enough(pipeline, quota or 1)
-    for table in staging.tables(["query", "label", "source", "dropped"]):
+    crossing = {n: SCORE + s.encoders()[0] for n, s in enumerate(pipeline.steps(), start=1) if s.crosses}
+    scored: Counter[str] = Counter()
+    for table in staging.tables(["query", "label", "source", "dropped", *dict.fromkeys(crossing.values())]):
         part = _Part.of(table)
+        scored.update({name: len(table) - table[name].null_count for name in crossing.values()})
         tally.update(part.tally())
         kept_per_query.update(part.kept.tolist())
         for code, reason in enumerate(part.reasons):
@@ -56,6 +60,8 @@ def summary(staging: Staging, pipeline: Stage, columns: Columns, queries: int) -
         "kept_per_query": {str(number): kept_per_query[number] for number in sorted(kept_per_query)},
     }
     steps = [{**vars(s), "dropped": dropped[s.reason], "starved": starved[s.reason]} for s in steps_of(pipeline)]
+    for number, name in crossing.items():
+        steps[number - 1]["scored"] = scored[name]
     for number in policies:
         steps[number - 1].update(filled=filled[number], short=short)
     return {"steps": steps, "counts": counts, "latest": columns.latest, "columns": list(columns.names)}

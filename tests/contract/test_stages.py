@@ -25,6 +25,7 @@ REQUIRED = {
 }
 OTHERS = {
     "CrossEncoder": {"encoder": "judge"},
+    "Denoise": {"encoder": "judge", "hi": 0.5},
     "Ensure": {"k": 4},
     "Between": {"hi": 0.9},
     "Capped": {"share": 1.0},
@@ -43,7 +44,7 @@ POOL = BM25(k=12) + Dense("student", k=12) + Random(k=5)
 # Stages that read a column which no source makes: one of a stage before them.
 AFTER = {"Doubted": CrossEncoder("judge"), "TriSampler": PositiveSimilarity("student", positives="lowest")}
 # Samplers that leave some candidates out for good, by what they mean; all others keep k where there are k.
-SELECTIVE = {"DistanceWeighted", "Groups", "Mix", "RankPrior", "TriSampler"}
+SELECTIVE = {"Denoise", "DistanceWeighted", "Groups", "Mix", "RankPrior", "TriSampler"}
 
 
 def example(cls: type[Stage]) -> Stage:

@@ -5,6 +5,7 @@ from foils.stages.capped import Capped
 from foils.stages.clusters import Cluster, ClusterQuery
 from foils.stages.context import Context
 from foils.stages.curriculum import Grades, Groups
+from foils.stages.denoise import Denoise
 from foils.stages.diverse import MMR
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
@@ -41,6 +42,7 @@ __all__ = [
     "Context",
     "CrossEncoder",
     "Debiased",
+    "Denoise",
     "Dense",
     "DistanceWeighted",
     "Distinct",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from foils.adapters.exact import ExactIndex, pair_scores
 from foils.adapters.lexical import BM25Index
 from foils.adapters.protocols import Encoder, Index, Kind, Reranker
+from foils.adapters.reranking import Queue
 from foils.adapters.vectors import vectors as stored_vectors
 from foils.core.collection import Collection
 from foils.core.errors import PipelineError
@@ -129,6 +130,35 @@ class Context:
         documents = self.vectors(name, "document")
         queries = self.vectors(name, "query")
         return pair_scores(queries, documents, np.searchsorted(self.rows, query), doc)
+
+    def reranked(
+        self, name: str, query: NDArray[np.int32], doc: NDArray[np.int32], *, logits: bool = False
+    ) -> NDArray[np.float32]:
+        """Score of each (query, doc) under a cross-encoder, float32 (n,), found in the cache or scored now.
+
+        Args:
+            name: of the cross-encoder.
+            query: int32 (n,).
+            doc: int32 (n,).
+            logits: log-odds instead of the probabilities that it gives.
+
+        Raises:
+            PipelineError: log-odds of a model that has only probabilities.
+        """
+        queue = self.once(("queue", name, logits), lambda: Queue(self._on_scale(name, logits), self.cache / "scores"))
+        queries, q = np.unique(query, return_inverse=True)
+        docs, d = np.unique(doc, return_inverse=True)
+        texts = self.data.queries.texts(queries), self.data.corpus.texts(docs)
+        return queue.score(*texts, (q, d), self._report(f"scoring pairs with {name}"))
+
+    def _on_scale(self, name: str, logits: bool) -> Reranker:
+        model = self.reranker(name)
+        if not logits or model.scale == "logit":
+            return model
+        if not hasattr(model, "logits"):
+            raise PipelineError(f"{name!r} has probabilities only, and no method 'logits'. Use scale='own'.")
+        scorer: Reranker = model.logits()
+        return scorer
 
     def bm25(self, k1: float, b: float, language: str | None) -> BM25Index:
         """The BM25 index of the corpus under these parameters."""

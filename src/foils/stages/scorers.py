@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,10 +42,13 @@ class CrossEncoder(Scorer):
     """Score of a named cross-encoder for each (query, document) text, positives included.
 
     Whether it is a probability or a logit is the model's matter (``Reranker.scale``); absolute bounds such as
-    RocketQA's 0.1 and 0.9 mean probabilities. Score column: its name.
+    RocketQA's 0.1 and 0.9 mean probabilities. Distillation wants log-odds, whose differences say more near 0 and 1:
+    ``scale='logit'``. Each distinct pair is scored once and remembered on disk. Score column: its name.
     """
 
     encoder: str  # name of the cross-encoder
+    scale: Literal["own", "logit"] = "own"  # the model's own scale, or log-odds
+    crosses = True
 
     def check(self) -> None:
         """The name must not mean something else."""
@@ -58,11 +64,10 @@ class CrossEncoder(Scorer):
         return (self.encoder,)
 
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """All pairs of the block in one queue; the model sorts them by length."""
-        if not len(query):
-            return np.zeros(0, np.float32)
-        queries, q = np.unique(query, return_inverse=True)
-        docs, d = np.unique(doc, return_inverse=True)
-        query_texts, doc_texts = ctx.data.queries.texts(queries), ctx.data.corpus.texts(docs)
-        model = ctx.reranker(self.encoder)
-        return model.score([query_texts[i] for i in q], [doc_texts[i] for i in d])
+        """All pairs of the block in one queue, longest first."""
+        return ctx.reranked(self.encoder, query, doc, logits=self.scale == "logit")
+
+    def origin(self, model: Callable[[str], object]) -> str:
+        """Probabilities and log-odds of one model do not compare."""
+        made = super().origin(model)
+        return made if self.scale == "own" else f"{made} as log-odds"

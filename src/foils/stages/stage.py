@@ -62,6 +62,7 @@ class Stage(Declared):
     role: ClassVar[Kind] = "stage"
     family: ClassVar[Family]
     whole: ClassVar[bool] = False  # whether it must see all queries at once
+    crosses: ClassVar[bool] = False  # whether it reads pairs with the cross-encoder that its field `encoder` names
 
     def __rshift__(self, other: object) -> Stage:
         return Then((*_parts(self, Then), *_parts(other, Then))) if isinstance(other, Stage) else NotImplemented

@@ -11,6 +11,7 @@ from foils.core import noise, segments
 from foils.core.packing import pack
 from foils.core.pairs import CANDIDATE, Pairs, union
 from foils.stages.context import Context
+from foils.stages.denoise import Denoise
 from foils.stages.readers import Filter, ListScorer
 from foils.stages.sources import Random
 from foils.stages.stage import Before, Columns, Stage, Then, complete
@@ -65,6 +66,19 @@ class _Given(Stage):
         return complete(replace(pairs, latest=name), ctx)
 
 
+class _Judged(Stage):
+    """A `Denoise` that judges every document by itself; there is no ranking to walk down."""
+
+    family = "filter"
+
+    def __init__(self, stage: Denoise) -> None:
+        self.stage = stage
+
+    def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
+        """Score what lacks a score and drop what is too high."""
+        return self.stage.judged(pairs, ctx, step)
+
+
 class _Pass(Stage):
     """Leaves everything as it is."""
 
@@ -77,6 +91,8 @@ class _Pass(Stage):
 
 def _checking(stage: Stage) -> Stage:
     """What a stage does to documents that no source returned."""
+    if isinstance(stage, Denoise):
+        return _Judged(stage)
     if stage.family in ("source", "scorer") and not isinstance(stage, ListScorer):
         return _Given(stage)
     if stage.family in ("scorer", "sampler", "shortfall") or (isinstance(stage, Filter) and stage.by_rank):

@@ -32,6 +32,8 @@ def mined(manifest: Mapping[str, Any], where: str) -> RenderableType:
     for text, index in manifest.get("indexes", {}).items():
         found = f"{text}: finds {index['recall_at_k']:.1%} of the {index['k']} nearest"
         lines.append(Text(f"{found} (exact search on {index['sample']} queries)."))
+    scored = [step for step in manifest["steps"] if "scored" in step]
+    lines += [Text(f"{step['text']}: {step['scored']:,} pairs scored.") for step in scored]
     short = _short(manifest)
     if short:
         lines.append(Text(short, style="yellow"))
