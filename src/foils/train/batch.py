@@ -214,11 +214,12 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
     asked = [part.asked for part in parts if part.asked is not None]
     doc = torch.cat([batch.doc, *(part.doc for part in parts)])
     vectors = torch.cat([batch.doc_vectors, *(part.vectors.to(batch.doc_vectors.dtype) for part in parts)])
-    queries = torch.cat([batch.query_vectors, *(more.vectors.to(batch.query_vectors.dtype) for more in asked)])
+    queries = batch.query_vectors
     rows, columns = len(batch.query), len(batch.doc)
     student = torch.cat((batch[STUDENT], batch.query_vectors @ vectors[columns:].T), dim=1)
     if asked:
-        student = torch.cat((student, queries[rows:] @ vectors.T))
+        past = torch.cat([more.vectors.to(queries.dtype) for more in asked])
+        queries, student = torch.cat((queries, past)), torch.cat((student, past @ vectors.T))
     shape, unknown = student.shape, float("nan")
     scores = {name: _grown(old.to(student.dtype), shape, unknown) for name, old in batch.scores.items()} | {
         STUDENT: student

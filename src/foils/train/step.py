@@ -117,10 +117,11 @@ class Brought:
     asked: Asked | None = None
 
 
-def nothing(step: Step) -> Brought:
-    """No documents."""
+def nothing(step: Step, *scores: str) -> Brought:
+    """No documents, and nothing known in these score columns."""
     empty = step.doc[:0]
-    return Brought(empty, step.docs[:0].detach(), empty.new_zeros((len(step.at), 0)).bool())
+    cells = empty.new_zeros((len(step.at), 0))
+    return Brought(empty, step.docs[:0].detach(), cells.bool(), {name: cells.to(step.docs.dtype) for name in scores})
 
 
 Report = Mapping[str, float]

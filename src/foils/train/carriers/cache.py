@@ -1,0 +1,196 @@
+"""What a `NegativeCache` holds and draws."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from foils.core import noise
+from foils.train.carriers.carrier import Carrier
+from foils.train.contrasts.bringer import Bringer, Site
+from foils.train.contrasts.cache import NegativeCache
+from foils.train.step import Brought, Report, Step, nothing
+
+_NEVER = float("-inf")
+_MOST = 80.0  # logarithm of the largest weight; the exponential of 89 is no float32
+_CHUNK = 256  # documents that are encoded at a time to fill the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a step drew.
+
+    Attributes:
+        place: int64 (E,), distinct places in the cache, ascending.
+        times: int64 (B, E), how often each row drew each.
+        mass: float (B,), logarithm of the row's sum of ``exp(ŝ)``.
+    """
+
+    place: Tensor
+    times: Tensor
+    mass: Tensor
+
+
+class Cache(Carrier):
+    """Documents with the vector and the time of their last encoding.
+
+    Args:
+        contrast: the cache as declared.
+        site: where it works.
+
+    Attributes:
+        doc: int64 (size,), rows; -1 for an empty place.
+        vectors: float32 (size, dim).
+        time: int64 (size,), when each was last encoded (``fifo``: came in); -1 for an empty place.
+        clock: int64 (), calls of ``after``; -1 before the cache was filled.
+    """
+
+    doc: Tensor
+    vectors: Tensor
+    time: Tensor
+    clock: Tensor
+
+    def __init__(self, contrast: NegativeCache, site: Site) -> None:
+        super().__init__()
+        self.site = site
+        self.register_buffer("doc", torch.full((contrast.size,), -1))
+        self.register_buffer("vectors", torch.zeros(contrast.size, site.student.encoder(site.max_length).dim))
+        self.register_buffer("time", torch.full((contrast.size,), -1))
+        self.register_buffer("clock", torch.tensor(-1))
+        self._fresh: tuple[Tensor, Tensor] | None = None
+        self._seen: dict[str, float] = {}
+
+    def bring(self, contrast: Bringer, step: Step) -> Brought:
+        """Draw, encode and weigh."""
+        assert isinstance(contrast, NegativeCache)
+        assert step.encode is not None
+        self._fresh = None
+        if self.clock < 0:
+            if contrast.fill == "random":
+                self._fill(step)
+            self.clock.fill_(0)
+        if not bool((self.doc >= 0).any()):
+            return nothing(step, *contrast.brings())
+        stale = self.stale(contrast, step)
+        drawn = self.draw(contrast, step, stale)
+        if not len(drawn.place):
+            step.encode(step.doc[:1].cpu().numpy().astype(np.int32), "document")  # other processes wait for the call
+            return nothing(step, *contrast.brings())
+        doc = self.doc[drawn.place]
+        fresh = step.encode(doc.cpu().numpy().astype(np.int32), "document")
+        self._fresh = (drawn.place, fresh.detach())
+        logits = (step.queries.detach() @ fresh.detach().T)[step.at] / contrast.temperature
+        weight = drawn.mass.unsqueeze(1) - logits + (drawn.times / contrast.k).log()
+        self._watch(stale[:, drawn.place], logits, drawn)
+        return Brought(doc, fresh, drawn.times > 0, {"weight": weight.clamp(max=_MOST).exp()})
+
+    @torch.no_grad()
+    def stale(self, contrast: NegativeCache, step: Step) -> Tensor:
+        """Stale logits ŝ of each row with each place, (B, size); minus infinity for what cannot be drawn."""
+        logits = (step.queries @ self.vectors.T.to(step.queries.dtype))[step.at] / contrast.temperature
+        logits = logits.masked_fill(step.labels(self.doc) == 1, _NEVER)
+        logits = logits.masked_fill((self.doc < 0) | torch.isin(self.doc, step.doc), _NEVER)
+        if contrast.top_k is not None and contrast.top_k < logits.shape[1]:
+            best, at = logits.topk(contrast.top_k, dim=1)
+            logits = torch.full_like(logits, _NEVER).scatter(1, at, best)
+        return logits
+
+    @torch.no_grad()
+    def draw(self, contrast: NegativeCache, step: Step, stale: Tensor) -> Drawn:
+        """``k`` places for each row by Gumbel-max, none for a row that has nothing to draw from.
+
+        Args:
+            contrast: the cache as it is now.
+            step: the step; its number and the ids are the key of the noise.
+            stale: see there.
+        """
+        # Only places that some row can draw; with top_k, a row's own.
+        possible = stale > _NEVER
+        width = int(possible.sum(dim=1).max())
+        if not width:
+            return Drawn(step.doc[:0], step.at.new_zeros((len(step.at), 0)), stale[:, :0].sum(dim=1))
+        value, place = stale.topk(width, dim=1) if contrast.top_k else (stale, None)
+        query = self.site.data.queries.keys[step.query[step.at].cpu().numpy()][:, None]
+        held = self.doc.clamp(min=0) if place is None else self.doc[place].clamp(min=0)
+        doc = self.site.data.corpus.keys[held.cpu().numpy()]
+        choices = []
+        for draw in range(contrast.k):
+            gumbel = self._noise(f"cache/{draw}/{step.number}", query, doc).to(stale)
+            best = (contrast.inv_temp * value + gumbel).argmax(dim=1, keepdim=True)
+            choices.append(best if place is None else place.gather(1, best))
+        chosen = torch.cat(choices, dim=1)
+        some = possible.any(dim=1)
+        distinct = torch.unique(chosen[some])
+        times = (chosen.unsqueeze(2) == distinct).sum(dim=1) * some.unsqueeze(1)
+        return Drawn(distinct, times, stale.logsumexp(dim=1))
+
+    def _noise(self, stream: str, query: NDArray[np.uint64], doc: NDArray[np.uint64]) -> Tensor:
+        return torch.from_numpy(noise.gumbel(self.site.seed, stream, query, doc).astype(np.float32))
+
+    @torch.no_grad()
+    def after(self, contrast: Bringer, step: Step) -> None:
+        """Write back what was encoded anew, then take in the documents of the batch."""
+        assert isinstance(contrast, NegativeCache)
+        now = self.clock
+        if self._fresh is not None:
+            place, fresh = self._fresh
+            self.vectors[place] = fresh.to(self.vectors.dtype)
+            if contrast.evict == "lru":
+                self.time[place] = now
+            self._fresh = None
+        doc, vectors = step.doc[: len(self.doc)], step.docs[: len(self.doc)].detach().to(self.vectors.dtype)
+        order = torch.argsort(self.doc, stable=True)
+        at = torch.searchsorted(self.doc, doc, sorter=order).clamp(max=len(order) - 1)
+        same = order[at]
+        known = self.doc[same] == doc
+        new = self._oldest(int((~known).sum()), same[known])
+        place = same.clone()
+        place[~known] = new
+        self.doc[place], self.vectors[place], self.time[place] = doc, vectors, now.expand(len(place)).clone()
+        self.clock += 1
+
+    def _oldest(self, number: int, but: Tensor) -> Tensor:
+        """Places of the least time, the lowest first, except some."""
+        time = self.time.clone()
+        time[but] = torch.iinfo(time.dtype).max
+        return torch.argsort(time, stable=True)[:number]
+
+    @torch.no_grad()
+    def _fill(self, step: Step) -> None:
+        """A random sample of the distinct documents, another one in each process."""
+        data = self.site.data
+        rows = np.flatnonzero(data.same == np.arange(len(data.same)))
+        nobody = np.zeros(1, np.uint64)
+        draws = noise.bits(self.site.seed, f"fill/{self.site.rank}", nobody, data.corpus.keys[rows])
+        chosen = np.sort(rows[np.argsort(draws, kind="stable")[: len(self.doc)]]).astype(np.int32)
+        assert step.encode is not None
+        for start in range(0, len(chosen), _CHUNK):
+            part = chosen[start : start + _CHUNK]
+            self.vectors[start : start + len(part)] = step.encode(part, "document").to(self.vectors.dtype)
+        self.doc[: len(chosen)] = torch.from_numpy(chosen).long().to(self.doc.device)
+        self.time[: len(chosen)] = 0
+
+    def _watch(self, stale: Tensor, fresh: Tensor, drawn: Drawn) -> None:
+        """Note how far what was drawn has moved since it was last encoded."""
+        assert self._fresh is not None
+        old = self.vectors[drawn.place]
+        gap = 1 - nn.functional.cosine_similarity(old, self._fresh[1].to(old.dtype), dim=1).mean()
+        drift = (fresh - stale)[drawn.times > 0].abs().max()
+        self._seen["steps"] = self._seen.get("steps", 0.0) + 1
+        self._seen["gap"] = self._seen.get("gap", 0.0) + float(gap)
+        self._seen["drift"] = max(self._seen.get("drift", 0.0), float(drift))
+
+    def report(self) -> Report:
+        """How many documents it holds, and how stale what was drawn since the last report had become."""
+        seen, self._seen = self._seen, {}
+        shown = {"cache": float((self.doc >= 0).sum())}
+        if seen:
+            shown["cache_staleness"] = seen["gap"] / seen["steps"]
+            shown["cache_drift"] = seen["drift"]
+            shown["cache_bound"] = math.tanh(seen["drift"] / 2)
+        return shown
