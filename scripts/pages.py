@@ -1,14 +1,22 @@
-"""Write docs/stages/*.md and docs/recipes.md from docstrings and recipes: python scripts/pages.py"""
+"""Write docs/stages/*.md, docs/training/*.md and docs/recipes.md from docstrings and recipes: python scripts/pages.py"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import foils.train  # noqa: F401 - declares losses, contrasts, batches, …
 from foils.catalogue import page
-from foils.core.spec import registry
+from foils.core.spec import Declared, Kind, registry
 from foils.recipe import Recipe, load_recipe, shipped
 
 FAMILIES = ("source", "scorer", "labeler", "filter", "sampler", "shortfall")
+KINDS: dict[str, Kind] = {
+    "contrasts": "contrast",
+    "losses": "loss",
+    "batches": "batches",
+    "refresh": "refresh",
+    "schedules": "schedule",
+}
 DOCS = Path(__file__).parent.parent / "docs"
 _RECIPES = """# Recipes
 
@@ -23,12 +31,20 @@ that is trained; others are given as `--encoder NAME=MODEL` and are the student 
 
 def pages() -> dict[Path, str]:
     """The text of each page; what plugins declare is not ours to describe."""
-    ours = [cls for cls in registry("stage").values() if cls.__module__.startswith("foils.")]
-    made = {DOCS / "stages" / f"{family}s.md": page(family, ours) for family in FAMILIES}
+    stages = {family: [cls for cls in _ours("stage") if cls.family == family] for family in FAMILIES}  # type: ignore[attr-defined]
+    made = {DOCS / "stages" / f"{name}s.md": page(f"{name.capitalize()}s", found) for name, found in stages.items()}
+    for name, kind in KINDS.items():
+        found = _ours(kind)
+        if found:
+            made[DOCS / "training" / f"{name}.md"] = page(name.capitalize(), found)
     recipes = [load_recipe(name) for name in shipped()]
     links = " · ".join(f"[{recipe.name}](#{recipe.name})" for recipe in recipes)
     made[DOCS / "recipes.md"] = _RECIPES + links + "\n" + "".join(map(_section, recipes))
     return made
+
+
+def _ours(kind: Kind) -> list[type[Declared]]:
+    return [cls for cls in registry(kind).values() if cls.__module__.startswith("foils.")]
 
 
 def _section(recipe: Recipe) -> str:

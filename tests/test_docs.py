@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from foils.catalogue import KINDS
 from foils.cli import app
 from foils.core import declared, spec
 from foils.recipe import shipped
@@ -44,10 +45,11 @@ def test_pages_are_what_the_docstrings_and_recipes_say():
     made = module.pages()
     for path, text in made.items():
         assert path.read_text() == text, f"{path.name} is out of date: python scripts/pages.py"
-    listed = "".join(text for path, text in made.items() if path.parent.name == "stages")
-    for name, cls in spec.registry("stage").items():
-        if cls.__module__.startswith("foils."):
-            assert f"\n## {name}\n" in listed
+    listed = "".join(text for path, text in made.items() if path.parent.name in ("stages", "training"))
+    for kind in KINDS:
+        for name, cls in spec.registry(kind).items():
+            if cls.__module__.startswith("foils."):
+                assert f"\n## {name}\n" in listed
 
 
 def test_every_recipe_is_mentioned():

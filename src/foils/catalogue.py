@@ -9,19 +9,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from foils.core.errors import SpecError
-from foils.core.spec import Declared, registry, types_of
+from foils.core.spec import Declared, Kind, registry, types_of
 from foils.core.text import did_you_mean
 
 _FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*?)\s*$", re.MULTILINE)
 
 
-def stage_named(name: str) -> type[Declared]:
-    """The declared stage of that name.
+KINDS: tuple[Kind, ...] = ("stage", "contrast", "loss", "batches", "refresh", "schedule")
+
+
+def named(name: str) -> type[Declared]:
+    """The stage, or else the contrast, loss, …, of that name; those of training if `foils.train` was imported.
 
     Raises:
         SpecError: there is none; with a suggestion.
     """
-    known = registry("stage")
+    known = {name: cls for kind in reversed(KINDS) for name, cls in registry(kind).items()}
     if name in known:
         return known[name]
     raise SpecError(f"unknown stage {name!r}.{did_you_mean(name, list(known))} See: foils stages")
@@ -45,26 +48,21 @@ def describe(cls: type[Declared]) -> dict[str, Any]:
     return {"name": cls.__name__, "family": family, "doc": inspect.getdoc(cls) or "", "fields": fields}
 
 
-def page(family: str, classes: Iterable[type[Declared]]) -> str:
-    """A Markdown page about the stages of one family, from their docstrings and the comments at their fields.
-
-    Args:
-        family: ``source``, ``scorer``, ``labeler``, ``filter`` or ``sampler``.
-        classes: declared classes; those of other families are left out.
-    """
-    found = [describe(cls) for cls in classes if getattr(cls, "family", None) == family]
-    links = " · ".join(f"[{stage['name']}](#{stage['name'].lower()})" for stage in found)
-    head = f"# {family.capitalize()}s\n\nMade from the docstrings by `scripts/pages.py`; do not edit.\n\n{links}\n"
-    return head + "".join(_section(stage) for stage in found)
+def page(title: str, classes: Iterable[type[Declared]]) -> str:
+    """A Markdown page about declared classes, from their docstrings and the comments at their fields."""
+    found = [describe(cls) for cls in classes]
+    links = " · ".join(f"[{one['name']}](#{one['name'].lower()})" for one in found)
+    head = f"# {title}\n\nMade from the docstrings by `scripts/pages.py`; do not edit.\n\n{links}\n"
+    return head + "".join(map(_section, found))
 
 
-def _section(stage: dict[str, Any]) -> str:
-    required = [field["name"] for field in stage["fields"] if field["required"]]
-    optional = [f"{f['name']}={f['default']!r}" for f in stage["fields"] if not f["required"]]
-    call = f"{stage['name']}({', '.join([*(f'{name}=…' for name in required), *optional])})"
-    rows = "".join(f"| `{f['name']}` | {_type(f)} | {_cell(f['help'])} |\n" for f in stage["fields"])
+def _section(one: dict[str, Any]) -> str:
+    required = [field["name"] for field in one["fields"] if field["required"]]
+    optional = [f"{f['name']}={f['default']!r}" for f in one["fields"] if not f["required"]]
+    call = f"{one['name']}({', '.join([*(f'{name}=…' for name in required), *optional])})"
+    rows = "".join(f"| `{f['name']}` | {_type(f)} | {_cell(f['help'])} |\n" for f in one["fields"])
     table = f"\n| field | what it takes | |\n|---|---|---|\n{rows}" if rows else ""
-    return f"\n## {stage['name']}\n\n    {call}\n\n{_markdown(stage['doc'])}\n{table}"
+    return f"\n## {one['name']}\n\n    {call}\n\n{_markdown(one['doc'])}\n{table}"
 
 
 def _type(field: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from foils import load
+from foils.catalogue import KINDS
 from foils.cli import main
 from foils.core.spec import registry
 from foils.mine import Miner
@@ -71,7 +72,14 @@ def test_help_needs_no_model_library():
 
 
 def test_tables_fit_80_columns(little, negatives):
-    for arguments in (["recipes"], ["stages"], ["stages", "SimANS"], ["inspect", little], ["show", negatives]):
+    for arguments in (
+        ["recipes"],
+        ["stages"],
+        ["stages", "SimANS"],
+        ["stages", "--kind", "loss"],
+        ["inspect", little],
+        ["show", negatives],
+    ):
         assert max(map(len, foils(*arguments).splitlines())) <= 80
 
 
@@ -81,11 +89,15 @@ def test_the_most_kept_per_query_is_the_largest_number():
 
 
 def test_every_stage_and_recipe_has_a_page():
-    listed = {page["name"]: page for page in json.loads(foils("stages", "--json"))}
-    for name, cls in registry("stage").items():
-        if cls.__module__.startswith("foils."):
-            assert listed[name]["doc"]
-            assert all(field["help"] or field["type"].startswith("one of") for field in listed[name]["fields"]), name
+    for kind in KINDS:
+        listed = {page["name"]: page for page in json.loads(foils("stages", "--kind", kind, "--json"))}
+        for name, cls in registry(kind).items():
+            if cls.__module__.startswith("foils."):
+                assert listed[name]["doc"]
+                fields = listed[name]["fields"]
+                assert all(field["help"] or field["type"].startswith("one of") for field in fields), name
+    assert "  'each': each is a positive" not in foils("stages", "InfoNCE")
+    assert "\n- 'each': each is a positive" in foils("stages", "InfoNCE")
     for name in shipped():
         recipe = load_recipe(name)
         assert len(recipe.cite) > 40

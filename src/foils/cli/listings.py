@@ -1,4 +1,4 @@
-"""Commands that list what there is: recipes, stages."""
+"""Commands that list what there is: recipes, stages, and what training is made of."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import typer
 
 from foils.cli.options import Json
 from foils.cli.output import tell, write
+from foils.core.spec import Kind
 
 
 def recipes(
@@ -32,18 +33,21 @@ def recipes(
 
 
 def stages(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Explain this one, of whatever kind.")] = None,
+    kind: Annotated[Kind, typer.Option(help="What to list: stages of pipelines, or parts of training.")] = "stage",
     as_json: Json = False,
 ) -> None:
-    """List the stages that pipelines are made of, or explain one."""
-    from foils.catalogue import describe, stage_named
+    """List the stages that pipelines are made of, the losses and other parts of training, or explain one."""
+    import foils.train  # noqa: F401 - declares losses, contrasts, batches, …
+    from foils.catalogue import describe, named
     from foils.core.spec import registry
-    from foils.terminal import stage_page
+    from foils.terminal import parts, stage_page
     from foils.terminal import stages as listing
 
-    known = registry("stage")
+    known = registry(kind)
     if name is not None:
-        page = describe(stage_named(name))
+        page = describe(named(name))
         tell(as_json, page, None if as_json else stage_page(page))
         return
-    tell(as_json, [describe(cls) for cls in known.values()], None if as_json else listing(known))
+    shown = None if as_json else listing(known) if kind == "stage" else parts(kind, known)
+    tell(as_json, [describe(cls) for cls in known.values()], shown)

@@ -2,7 +2,7 @@
 
 from foils.terminal.collections import inspected
 from foils.terminal.layout import console, facts
-from foils.terminal.listings import recipes, stage_page, stages
+from foils.terminal.listings import parts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
 from foils.terminal.progress import progress
 from foils.terminal.runs import trained
@@ -13,6 +13,7 @@ __all__ = [
     "facts",
     "inspected",
     "mined",
+    "parts",
     "progress",
     "recipes",
     "stage_page",

@@ -1,7 +1,8 @@
-"""Lists of recipes and stages, and the page of one stage."""
+"""Lists of recipes, stages and parts of training, and the page of one of them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,14 @@ def stages(listed: Mapping[str, type[Declared]]) -> RenderableType:
     return Group(grid, Text("'>>' is then, '+' pools and binds tighter. foils stages NAME explains one."))
 
 
+def parts(kind: str, listed: Mapping[str, type[Declared]]) -> RenderableType:
+    """Names and first lines of the losses, contrasts, …"""
+    grid = columns(kind, "what it does")
+    for name, cls in listed.items():
+        grid.add_row(name, escape(first_line(cls)))
+    return Group(grid, Text("foils stages NAME explains one."))
+
+
 def first_line(cls: type) -> str:
     """The first line of a class's documentation."""
     return (cls.__doc__ or "").strip().split("\n")[0].replace("``", "")
@@ -49,4 +58,5 @@ def stage_page(page: Mapping[str, Any]) -> RenderableType:
 
 def _flowing(doc: str) -> str:
     # Lines of a paragraph were broken for the source file; the terminal breaks them for itself.
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in doc.replace("``", "").split("\n\n"))
+    paragraphs = (re.split(r"\n(?=- )", paragraph) for paragraph in doc.replace("``", "").split("\n\n"))
+    return "\n\n".join("\n".join(" ".join(item.split()) for item in items) for items in paragraphs)

@@ -24,8 +24,8 @@ class DebiasedInfoNCE(Loss):
     positive: ``R = N Σ_j exp((1+β) s_j) / Σ_j exp(β s_j)``, ``G = max((R - τ N exp s⁺)/(1 - τ), N exp(-1/t))`` and
     ``loss = -ln(exp s⁺ / (exp s⁺ + G))``. τ = β = 0 is `InfoNCE`; all negatives alike, and β changes nothing.
 
-    Chuang et al. 2020, arXiv:2007.00224, equation 8 (τ = 0.1, t = 0.5; β = 0); Robinson et al. 2021, arXiv:2010.04592,
-    section 3 (β = 1). As in the released code of both, the weights ``exp(β s)`` have a gradient, too. Where the bound
+    Chuang et al. 2020, arXiv:2007.00224 (τ = 0.1, t = 0.5; β = 0); Robinson et al. 2021, arXiv:2010.04592
+    (β = 1). As in the released code of both, the weights ``exp(β s)`` have a gradient, too. Where the bound
     holds, which at the t = 0.01 to 0.05 of text models is often, a row's negatives have no gradient at all. τ is one
     number for all negatives, and mined ones hold far more false ones than random ones do. `Debiased` writes the same as
     a column, once, for ``InfoNCE(weight='weight')``.

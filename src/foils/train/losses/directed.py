@@ -32,8 +32,8 @@ class DirectedInfoNCE(Loss):
     positive counts twice: the least loss is ln 2. A query that is in the batch twice is compared with once.
 
     The same as sentence-transformers' ``MultipleNegativesRankingLoss`` of these names where nothing has to be masked.
-    The default is that of Günther et al. 2023 (Jina v2), arXiv:2310.19923, section 5; all four, joint, is GTE (Li et
-    al. 2023, arXiv:2308.03281, section 3.2). Mined negatives are in no ``'doc_to_query'``.
+    The default is that of Günther et al. 2023 (Jina v2), arXiv:2310.19923; all four, joint, is GTE (Li et
+    al. 2023, arXiv:2308.03281). Mined negatives are in no ``'doc_to_query'``.
     """
 
     directions: tuple[Direction, ...] = ("query_to_doc", "doc_to_query")  # blocks
@@ -103,7 +103,7 @@ class PassageCentric(Loss):
 
     ``loss_i = -ln(exp s(d⁺,q) / (exp s(d⁺,q) + Σ_x exp s(d⁺,x)))``, s in units of the temperature. x goes over the
     mined negatives among those allowed, other rows' positives never (``form='paper'``, Ren et al. 2021,
-    arXiv:2108.06027, equation 6), and in the released code over the other queries of the batch, too (``form='code'``;
+    arXiv:2108.06027), and in the released code over the other queries of the batch, too (``form='code'``;
     queries that d⁺ is a known positive of are left out). With one row both are the same.
 
     PAIR's first stage is ``0.9*InfoNCE(temperature=1.0) + 0.1*PassageCentric()`` on dot products; fine-tuning then goes

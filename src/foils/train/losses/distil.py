@@ -19,7 +19,7 @@ class MarginMSE(Loss):
     """Squared difference of the student's and the teacher's margins between the positive and each negative.
 
     ``loss_i = mean_j ((s_i+ - s_ij) / t - (y_i+ - y_ij))²`` over the allowed negatives whose teacher score y is known;
-    0 if the positive's is not. Hofstätter et al. 2020, arXiv:2010.02666, equation 6, on dot products: a negative margin
+    0 if the positive's is not. Hofstätter et al. 2020, arXiv:2010.02666, on dot products: a negative margin
     of the teacher is meant as it is. Cosines cannot lie as far apart as logits: give them a small temperature. Over
     lists of equal length it equals sentence-transformers' ``MarginMSELoss``.
     """
@@ -55,7 +55,7 @@ class InBatchMarginMSE(Loss):
 
     ``loss_i = ½ mean_{j in N_i} m_ij + ½ mean_{j in P_i} m_ij`` with ``m_ij = ((s_i+ - s_ij) - (y_i+ - y_ij))²``: P are
     the training positives of the other rows, N their mined negatives (a document that is both is in both), as far as
-    they are allowed; a missing half is 0. Hofstätter et al. 2021, arXiv:2104.06967, section 3.2, where the teacher is
+    they are allowed; a missing half is 0. Hofstätter et al. 2021, arXiv:2104.06967, where the teacher is
     ColBERT; here any bi-encoder given as ``--encoder guide=MODEL``, for all pairs of the batch need a score. It needs
     `InBatch`, and the row's own negatives are for `MarginMSE`: ``MarginMSE() + 0.75*InBatchMarginMSE()``.
     """
@@ -123,7 +123,7 @@ class Adversarial(Loss):
     ``loss_i = Σ_j r_ij ln q_ij`` over the allowed negatives with a known ranker score y, where q is the softmax of
     ``s / t`` over them and the positive, and ``r_ij = -ln(1 + exp(y_ij - y_i+))`` is held constant: both factors are at
     most 0, and the share of a negative grows where the ranker prefers it to the positive. A plain sum over a list, as
-    in the released code. Zhang et al. 2022, arXiv:2110.03611, section 3.2: beside distillation,
+    in the released code. Zhang et al. 2022, arXiv:2110.03611: beside distillation,
     ``0.5*Adversarial() + 0.5*ListNet()``; by itself it would rank every false document first.
     """
 

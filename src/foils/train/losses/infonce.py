@@ -33,7 +33,7 @@ class InfoNCE(Loss):
       al. 2020, arXiv:2004.11362, equation 2). The least loss is the logarithm of their number.
 
     ``margin`` is subtracted from the positives' scores: they have to lead by that much (SimKGC, Wang et al. 2022,
-    arXiv:2203.02167, equation 2: 0.02 for cosines). ``weight`` names a saved column, such as what `Debiased` or
+    arXiv:2203.02167: 0.02 for cosines). ``weight`` names a saved column, such as what `Debiased` or
     `Doubted` wrote: a negative of weight w counts as w of its kind, ``w exp(s / t)``, so that 0 leaves it out; the
     weight of the training positive is a factor of its row, so that 0 leaves the row out. Unknown weights are 1.
     """

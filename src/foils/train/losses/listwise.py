@@ -95,7 +95,7 @@ class LambdaRank(Loss):
       section 4.2; 200 retrieved documents, cut 200).
     - ``'ndcg'``: ``|1/D(r_a) - 1/D(r_b)| |G_a - G_b|``, LambdaRank (Burges et al. 2006).
     - ``'ndcg2'``: ``|1/D(δ) - 1/D(δ+1)| |G_a - G_b|`` with ``δ = |r_a - r_b|``, NDCG-Loss2 (Wang et al. 2018, "The
-      LambdaLoss Framework", section 4).
+      LambdaLoss Framework for Ranking Metric Optimization").
     - ``'ndcg2++'``: the sum of the last two, NDCG-Loss2 times ``mu``.
 
     With the last three, ``cut`` keeps the pairs that have a document in the first ``cut`` places, and limits maxDCG, as
@@ -158,7 +158,7 @@ class LambdaMRR(Loss):
 
     ``loss_i = (B / P) Σ_{y_a > y_b} |1/r_a - 1/r_b| ln(1 + exp(-(s_a - s_b) / t))`` with P the number of such pairs of
     the whole batch, so that the mean over the B rows is the mean over all its pairs; r by the student's score in the
-    list. Zeng, Zamani and Vinay 2022, arXiv:2204.13679, section 3, on dot products, over grades that `Grades` writes:
+    list. Zeng, Zamani and Vinay 2022, arXiv:2204.13679, on dot products, over grades that `Grades` writes:
     pairs of one group have no order. `LambdaRank` is the same with a mean for each row.
     """
 

@@ -44,7 +44,7 @@ class Consistency(Loss):
 
     ``loss_i = Σ_j p*_ij ln(p*_ij / p_ij)`` over the training positive and the allowed negatives, p and p* the softmax
     of ``s / t`` by the weights and by their moving average (``θ* ← decay θ* + (1 - decay) θ`` after each step), which
-    has no gradient. Zhang et al. 2023, arXiv:2311.03798, section 3.3, added to a contrastive loss whose rows of
+    has no gradient. Zhang et al. 2023, arXiv:2311.03798, added to a contrastive loss whose rows of
     doubtful positives have weight 0: ``InfoNCE(weight='weight') + Consistency()``. The decay is not stated there; 0.999
     is MoCo's. Documents brought from elsewhere take no part: the average has not seen them.
     """
