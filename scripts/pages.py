@@ -1,4 +1,4 @@
-"""Write docs/stages/*.md, docs/training/*.md and docs/recipes.md from docstrings and recipes: python scripts/pages.py"""
+"""Write docs/stages, docs/training and docs/recipes.md from docstrings and recipes: python scripts/pages.py"""
 
 from __future__ import annotations
 

@@ -32,7 +32,8 @@ def named(name: str) -> type[Declared]:
 
 def describe(cls: type[Declared]) -> dict[str, Any]:
     """Name, family, documentation and fields of a declared class, as plain values."""
-    said = dict(_FIELD.findall(inspect.getsource(cls)))
+    bases = [base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base) or issubclass(base, Declared)]
+    said = {name: text for base in bases for name, text in _FIELD.findall(inspect.getsource(base))}
     types = types_of(cls)
     fields = [
         {
