@@ -19,10 +19,10 @@ class Refresh(Declared):
 
     role: ClassVar[Kind] = "refresh"
     waits: ClassVar[bool] = True
-    encode: Encode = "all"
-    chunks: int = 1
-    missed: float = 0.05
-    keep: int = 2
+    encode: Encode = "all"  # what is encoded with the new weights
+    chunks: int = 1  # generations until every query was mined for once
+    missed: float = 0.05  # estimated share of the lists that a cheap refresh may miss; above it, all is encoded
+    keep: int = 2  # generations whose checkpoints stay, to go back to
 
     def due(self, steps: int, steps_per_epoch: int) -> tuple[int, ...]:
         """After how many steps the weights are to be mined with, ascending, above 0 and below ``steps``.
@@ -76,7 +76,7 @@ class At(Refresh):
     """At given times of training, such as the ends of stages; training waits meanwhile, as with `Every`."""
 
     times: tuple[float, ...]  # progress of training, ascending, above 0 and below 1
-    encode: Encode = "all"  # as for Every
+    encode: Encode = "all"
     chunks: int = 1
     missed: float = 0.05
     keep: int = 2
@@ -106,7 +106,7 @@ class Alongside(Refresh):
     steps: int | None = None  # optimiser steps between two checkpoints for the second process
     epochs: float | None = None  # or passes over the training rows
     miner: Literal["started", "elsewhere"] = "started"  # who starts the second process: the trainer, or you
-    encode: Encode = "all"  # as for Every
+    encode: Encode = "all"
     chunks: int = 1
     missed: float = 0.05
     keep: int = 2
