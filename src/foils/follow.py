@@ -172,7 +172,8 @@ def _mining(recipe: Recipe, job: Job, given: Mapping[str, Any]) -> Mining | None
     if recipe.mine is None or isinstance(recipe.refresh, Never):
         return None
     models = open_models(recipe.mine, given, precision=job.precision)
-    return Mining(recipe.mine, models, given, job.seed, job.miner, job.precision)
+    first = None if job.negatives is None else job.negatives.path
+    return Mining(recipe.mine, models, given, job.seed, job.miner, job.precision, first)
 
 
 def _guides(recipe: Recipe, job: Job, model: Any) -> tuple[dict[str, Encoder], dict[str, Any]]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,8 +32,8 @@ Models = Mapping[str, Encoder | Reranker]
 
 @dataclass(frozen=True)
 class Miner:
-    """Where and how to mine; what comes out does not depend on it, except for ``without_positives``, ``leaks``
-    and ``at``.
+    """Where and how to mine; what comes out does not depend on it, except for ``without_positives``, ``leaks``,
+    ``queries`` and ``at``.
 
     Attributes:
         cache: folder for vectors and indexes; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
@@ -41,6 +42,7 @@ class Miner:
             and margins do not apply to them).
         leaks: ``skip`` queries whose normalised text also is a query of a held-out split (`Collection.held_out`), or
             ``keep`` them. Nothing else of other splits is read.
+        queries: int32, rows of queries to mine for; of these, those that would be mined for anyway. All by default.
         at: progress of training, 0 to 1, that scheduled numbers of a pipeline are taken at; see `foils.core.schedule`.
         overwrite: whether another run's result in the same folder may be replaced.
         progress: called with (what, done, total).
@@ -50,6 +52,7 @@ class Miner:
     block: int = 1024
     without_positives: Literal["skip", "keep"] = "skip"
     leaks: Literal["skip", "keep"] = "skip"
+    queries: NDArray[np.int32] | None = field(default=None, compare=False)
     at: float = 0.0
     overwrite: bool = False
     progress: Progress | None = None
@@ -71,6 +74,8 @@ class Miner:
         if not columns.candidates:
             raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
         job = _job(ctx, pipeline, without_positives=self.without_positives, leaks=self.leaks)
+        if self.queries is not None:
+            job["queries"] = hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest()
         if scheduled(given):
             job["schedule"] = {"pipeline": full(given), "at": self.at}
         with alone(out, lambda: self._tell("waiting for another process", 0, 1)):
@@ -94,7 +99,7 @@ class Miner:
             judged = [data.query_rows(name) for name in data.splits]
             lonely = np.setdiff1d(np.arange(len(data.queries), dtype=np.int32), np.concatenate([*judged, rows]))
             rows = np.union1d(rows, lonely)
-        rows = rows.astype(np.int32)
+        rows = (rows if self.queries is None else np.intersect1d(rows, self.queries)).astype(np.int32)
         if not len(rows) and len(leaked):
             raise DataError(
                 f"all {len(leaked):,} queries of split {split!r} of {data.name!r} are queries of a held-out split "

@@ -106,12 +106,19 @@ class Context:
             return self
         return self.once(("to", rows.tobytes()), lambda: replace(self, rows=rows, block=rows, scorers={}))
 
+    def store(self, name: str) -> Path:
+        """Where vectors and indexes of that encoder are kept: the cache, unless it has a folder ``store`` of its own.
+
+        A model in the middle of its training has one: nobody will ask for its vectors again.
+        """
+        return Path(getattr(self.encoder(name), "store", self.cache))
+
     def vectors(self, name: str, kind: Kind) -> NDArray[np.float32]:
         """Vectors under an encoder: of all documents, or of the queries ``rows`` in their order; float32 (n, dim)."""
         texts = self.data.queries if kind == "query" else self.data.corpus
         rows = self.rows if kind == "query" else None
         report = self._report(f"encoding {'queries' if kind == 'query' else 'documents'} with {name}")
-        folder = self.cache / "vectors"
+        folder = self.store(name) / "vectors"
         return self.once(
             ("vectors", name, kind, b"" if rows is None else rows.tobytes()),
             lambda: stored_vectors(self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report),

@@ -61,7 +61,7 @@ def _prepared(ctx: Context, encoder: str, text: str, k: int) -> Prepared:
     if isinstance(derived, Exact):
         return Prepared(ctx.index(encoder), None)
     vectors = ann.fingerprint(ctx.encoder(encoder).fingerprint("document"), ctx.data.corpus.fingerprint)
-    wanted = Wanted(parse(text), k, _depth(ctx, k), vectors, ctx.cache / "indexes")
+    wanted = Wanted(parse(text), k, _depth(ctx, k), vectors, ctx.store(encoder) / "indexes")
     rows = ctx.data.query_rows(ctx.split)
     asked = rows[ann.sampled(ctx.data.queries.keys[rows])].astype(np.int32)
     queries = ctx.to(asked).vectors(encoder, "query")

@@ -22,7 +22,7 @@ from transformers import ProgressCallback, TrainerCallback, TrainerControl, Trai
 from foils.adapters import exact
 from foils.adapters.protocols import Encoder, Kind
 from foils.core.collection import Collection
-from foils.train import checkpoints
+from foils.train import checkpoints, generations
 from foils.train.batches import Plan
 from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import DEPTH, METRIC, Dev, measures
@@ -149,7 +149,8 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         last = state.global_step >= state.max_steps
         if self.evaluate_every is not None:
             control.should_evaluate = last or state.global_step % self.evaluate_every == 0
-        control.should_save = last or state.global_step % self.save_every == 0
+        if last or state.global_step % self.save_every == 0:
+            control.should_save = True
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Save what is the best so far; stop when patience is at its end."""
@@ -166,7 +167,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         if state.is_world_process_zero:
             checkpoints.mark(checkpoints.folder_of(self.out, state.global_step))
             best = best_step(curve_of(state.log_history))
-            checkpoints.prune(self.out, {state.global_step, best or state.global_step})
+            checkpoints.prune(self.out, {state.global_step, best or state.global_step, *generations.needed(self.out)})
 
 
 class Bar(ProgressCallback):  # type: ignore[misc]

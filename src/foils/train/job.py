@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from foils.adapters.protocols import Encoder
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
-from foils.core.errors import PipelineError
+from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import Pairs
 from foils.train.batch import STUDENT
 from foils.train.batches import Batches, Plan, Shuffled
@@ -163,6 +163,7 @@ class Job:
             "split": spec.split,
             "negatives": fingerprint(spec.negatives),
             **({"guides": _identities(spec.guides)} if spec.guides else {}),
+            **({"refresh": {"when": spec.refresh.full(), **spec.mining.settings()}} if spec.mining else {}),
             "model": self.student.fingerprint,
             "seed": self.plan.seed,
             "processes": self.plan.processes,
@@ -204,6 +205,8 @@ def prepare(
     """
     settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
     student.encoder(settled.max_length)
+    if spec.mining is None and not isinstance(spec.refresh, Never):
+        raise SpecError(f"refresh={spec.refresh!r}: nothing says how to mine. Give TrainSpec(mining=Mining(…)), too.")
     stay, held, dev_split = divide(data, spec.split, settled, seed)
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed, columns=spec.columns())
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)

@@ -25,7 +25,7 @@ from transformers.utils import logging as hf_logging
 
 from foils.core.cache import publish
 from foils.core.errors import SpecError
-from foils.train import checkpoints
+from foils.train import checkpoints, generations
 from foils.train.batches import Plan
 from foils.train.card import model_card
 from foils.train.curve import Curve, best_step, curve_of, exhausted
@@ -34,6 +34,7 @@ from foils.train.hf import Bar, DevEvaluator, FoilsTrainer, Lines, Schedule, fre
 from foils.train.job import Job, Place
 from foils.train.objective import Objective
 from foils.train.options import Precision, TrainOptions
+from foils.train.refresh.callback import Refresher
 from foils.train.run import MODEL, Run, finish_record, read_record, start_record
 
 _LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets")
@@ -152,7 +153,7 @@ def carry_out(job: Work, place: Place, craft: Craft) -> Run:
     wait()
     if first and newest is not None:
         best = best_step(curve_of(checkpoints.history(newest)))
-        checkpoints.prune(job.out, {checkpoints.step_of(newest), best or 0})
+        checkpoints.prune(job.out, {checkpoints.step_of(newest), best or 0, *generations.needed(job.out)})
     elif first:
         checkpoints.prune(job.out, ())
     args.eval_on_start = newest is None and job.dev is not None
@@ -221,6 +222,11 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
         data_collator=Numbers(),
     )
     trainer.plan, trainer.feeder, objective.feed = job.plan, feeder, trainer.feed
+    if job.spec.mining is not None:
+        refresher = Refresher(job, place, isolated)
+        refresher.resume(checkpoints.newest(job.out))
+        refresher.tell = trainer.log
+        trainer.add_callback(refresher)  # before `Schedule`, which marks checkpoints as complete
     trainer.add_callback(
         Schedule(
             job.out, job.plan, objective, job.updates_per_epoch, job.evaluate_every, job.save_every, options.patience
@@ -251,7 +257,7 @@ def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: f
     losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry]
     outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses}
     finish_record(job.out, {**outcome, "resumed": resumed, "seconds": round(seconds, 1)})
-    checkpoints.prune(job.out, ())
+    checkpoints.prune(job.out, generations.needed(job.out))
     shutil.rmtree(job.out / "eval", ignore_errors=True)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,14 +146,8 @@ def make_rows(
     if not len(known):
         remedy = "Name a split with judged queries, or hold out fewer of them (dev_share)."
         raise DataError(f"no query to train on has a positive in split {split!r} of {data.name!r}.", remedy=remedy)
-    wrong = mined.take(mined.label == CANDIDATE)
-    candidates = _pairs(wrong.query, data.same[wrong.doc], known.queries)
-    clean = candidates.take(known.find(candidates) < 0)
-    if len(wrong) and not len(clean):
-        remedy = f"Mine them for split {split!r} of this collection."
-        raise DataError(f"none of the {len(wrong):,} negatives given is for a query trained on.", remedy=remedy)
+    lists, counts = _clean(data, mined.take(mined.label == CANDIDATE), known, seed)
     by_query, by_doc = data.queries.keys, data.corpus.keys
-    draws = noise.bits(seed, "negatives", by_query[clean.query], by_doc[clean.doc])
     return Rows(
         query=known.query,
         doc=known.doc,
@@ -161,17 +155,47 @@ def make_rows(
         turn=places(known.starts).astype(np.int32),
         queries=known.queries,
         known=Lists(known.starts, known.doc),
-        negatives=_lists(clean, draws, known.queries),
+        negatives=lists,
         keys=noise.bits(0, "row", by_query[known.query], by_doc[known.doc]),
         report={
             "rows": len(known),
             "queries": len(known.queries),
-            "negatives": len(clean),
-            "queries_without_negatives": int(len(known.queries) - len(clean.queries)),
-            "negatives_that_are_positives": len(candidates) - len(clean),
+            **counts,
         },
         saved={name: _saved(mined, name, data.same) for name in columns},
     )
+
+
+def renewed(rows: Rows, data: Collection, negatives: Pairs, seed: int) -> Rows:
+    """The same rows with other negatives: those of another generation.
+
+    What was a positive stays one. What a labeler promotes now is a known positive too, which is no negative and is
+    masked, but gets no row of its own. Saved columns keep the values of pairs that are not in this generation.
+
+    Args:
+        rows: as they were laid out when the run began.
+        data: the collection.
+        negatives: mined pairs: label 0 is a negative, label 1 a positive; other queries in them are ignored.
+        seed: of the order in which negatives take turns.
+
+    Raises:
+        DataError: no negative is for a query trained on.
+    """
+    promoted, wrong = (negatives.take(negatives.label == label) for label in (POSITIVE, CANDIDATE))
+    before = np.repeat(rows.queries, rows.known.sizes), rows.known.rows
+    known = _pairs(
+        np.concatenate((before[0], promoted.query)), np.concatenate((before[1], data.same[promoted.doc])), rows.queries
+    )
+    lists, counts = _clean(data, wrong, known, seed)
+    saved = {name: _merged(_saved(negatives, name, data.same), old) for name, old in rows.saved.items()}
+    report = {**rows.report, **counts}
+    return replace(rows, known=Lists(known.starts, known.doc), negatives=lists, report=report, saved=saved)
+
+
+def _merged(first: Saved, second: Saved) -> Saved:
+    """Both, and where both know a pair, the first."""
+    keys, at = np.unique(np.concatenate((first.keys, second.keys)), return_index=True)
+    return Saved(keys, np.concatenate((first.values, second.values))[at])
 
 
 def _saved(pairs: Pairs, name: str, same: NDArray[np.int32]) -> Saved:
@@ -193,6 +217,21 @@ def _pairs(query: NDArray[np.int32], doc: NDArray[np.int32], queries: NDArray[np
     wanted = np.isin(query, queries)
     key = np.unique(pack(query[wanted], doc[wanted]))
     return Pairs.build(*unpack(key))
+
+
+def _clean(data: Collection, wrong: Pairs, known: Pairs, seed: int) -> tuple[Lists, dict[str, int]]:
+    """The negatives of each query without known positives, in the order of their turns, and counts."""
+    candidates = _pairs(wrong.query, data.same[wrong.doc], known.queries)
+    clean = candidates.take(known.find(candidates) < 0)
+    if len(wrong) and not len(clean):
+        remedy = "Mine them for the split of this collection that is trained on."
+        raise DataError(f"none of the {len(wrong):,} negatives given is for a query trained on.", remedy=remedy)
+    draws = noise.bits(seed, "negatives", data.queries.keys[clean.query], data.corpus.keys[clean.doc])
+    return _lists(clean, draws, known.queries), {
+        "negatives": len(clean),
+        "queries_without_negatives": int(len(known.queries) - len(clean.queries)),
+        "negatives_that_are_positives": len(candidates) - len(clean),
+    }
 
 
 def _lists(pairs: Pairs, draws: NDArray[np.uint64], queries: NDArray[np.int32]) -> Lists:

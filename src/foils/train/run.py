@@ -19,6 +19,7 @@ FORMAT = 1
 RECORD = "run.json"
 MODEL = "model"
 NEGATIVES = "negatives"
+GENERATIONS = "generations"
 
 
 @dataclass(frozen=True)

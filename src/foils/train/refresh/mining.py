@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from foils.adapters.precision import Precision
 from foils.adapters.protocols import Encoder, Reranker
+from foils.core.spec import full
 from foils.mine import Miner
 from foils.stages.stage import Stage
 
@@ -23,6 +25,7 @@ class Mining:
         seed: of every draw.
         miner: cache, progress and policies.
         precision: that the student computes in when it mines.
+        first: folder of generation 0, to compare the first new one with; None for the run's own.
     """
 
     pipeline: Stage
@@ -31,8 +34,26 @@ class Mining:
     seed: int = 0
     miner: Miner = field(default_factory=Miner)
     precision: Precision = "auto"
+    first: Path | None = None
 
     @property
     def students(self) -> tuple[str, ...]:
         """The names in the pipeline that mean the student."""
         return tuple(name for name in self.pipeline.encoders() if name not in self.models)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the negatives besides the weights of the student."""
+        return {
+            "pipeline": full(self.pipeline),
+            "seed": self.seed,
+            "precision": self.precision,
+            "without_positives": self.miner.without_positives,
+            "leaks": self.miner.leaks,
+            "models": {name: _identity(model) for name, model in self.models.items()},
+        }
+
+
+def _identity(model: Any) -> list[str]:
+    if hasattr(model, "encode"):
+        return [model.fingerprint("query"), model.fingerprint("document")]
+    return [model.fingerprint]

@@ -1,0 +1,119 @@
+"""Generations: what a run has mined, one after the other, as folders of negatives.
+
+Generation 0 is mined before training and lies in ``RUN/negatives``; generation N, mined while training, in
+``RUN/generations/N``. A folder appears there by one rename when everything is in it, figures included, so whoever
+finds it finds it whole.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.core import noise
+from foils.core.collection import Collection
+from foils.core.pairs import Pairs, joined
+from foils.store import MANIFEST, Negatives
+from foils.train.checkpoints import folder_of as checkpoint_of
+from foils.train.checkpoints import history, is_complete, newest, step_of, write_json
+from foils.train.curve import best_step, curve_of
+from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
+
+FIGURES = "generation"  # of a manifest: what is known of a generation besides its negatives
+
+
+def folder_of(run: Path, number: int) -> Path:
+    """Where a generation lies."""
+    return run / GENERATIONS / str(number) if number else run / NEGATIVES
+
+
+def complete(run: Path) -> list[int]:
+    """Numbers of the generations that were mined while training and are complete, ascending."""
+    found = (run / GENERATIONS).glob("*")
+    return sorted(int(path.name) for path in found if path.name.isdecimal() and (path / MANIFEST).exists())
+
+
+def figures_of(run: Path, number: int) -> dict[str, Any]:
+    """What is known of a generation besides its negatives: step, time, agreement with the one before it."""
+    figures: dict[str, Any] = Negatives.open(folder_of(run, number)).manifest[FIGURES]
+    return figures
+
+
+def previous(number: int, chunks: int) -> int:
+    """The last generation before this one that mined for the same queries."""
+    return max(0, number - chunks)
+
+
+def chunk_of(data: Collection, chunks: int) -> NDArray[np.int64]:
+    """Which share of the queries each one belongs to, 0 to ``chunks - 1``, by its id; int64 (queries,)."""
+    draws = noise.bits(0, "chunk", data.queries.keys, np.zeros(1, np.uint64))
+    return (draws % np.uint64(chunks)).astype(np.int64)
+
+
+def mined_for(data: Collection, number: int, chunks: int) -> NDArray[np.int32]:
+    """The queries that a generation (from 1) mines for, as far as they are mined for at all; int32, ascending."""
+    return np.flatnonzero(chunk_of(data, chunks) == (number - 1) % chunks).astype(np.int32)
+
+
+def in_use(run: Path, number: int, chunks: int, data: Collection, first: Pairs | None) -> Pairs:
+    """Positives and negatives when a generation is the newest: of each query those that were mined last.
+
+    Args:
+        run: the run folder.
+        number: of the newest generation.
+        chunks: generations until every query was mined for once.
+        data: the collection.
+        first: generation 0.
+    """
+    numbers = range(max(1, number - chunks + 1), number + 1)
+    parts = [Negatives.open(folder_of(run, n)).kept(data) for n in numbers]
+    if first is not None and len(numbers) < chunks:
+        mined = np.unique([(n - 1) % chunks for n in numbers])
+        parts.append(first.take(~np.isin(chunk_of(data, chunks)[first.query], mined)))
+    # Of the columns those that all have; generation 0 may come from another pipeline.
+    names = set.intersection(*(set(part.scores) for part in parts))
+    bare = [Pairs.build(p.query, p.doc, p.label, scores={n: p.scores[n] for n in sorted(names)}) for p in parts]
+    pairs = joined(bare)
+    return pairs.take(np.argsort(pairs.query, kind="stable"))
+
+
+def needed(run: Path) -> set[int]:
+    """Steps whose checkpoints must stay: those that one can go back to, each with the best one until then."""
+    found = [figures_of(run, number) for number in complete(run)]
+    kept = {int(figures["step"]) for figures in found[-found[-1]["keep"] :]} if found else set()
+    for step in list(kept):
+        folder = checkpoint_of(run, step)
+        if is_complete(folder):
+            kept.add(best_step(curve_of(history(folder))) or step)
+    return kept
+
+
+def note(run: Path, entry: dict[str, Any]) -> None:
+    """Write into ``run.json`` that a generation came into use; what it said of the same number is replaced."""
+    record = read_record(run) or {}
+    others = [known for known in record.get(GENERATIONS, []) if known["number"] != entry["number"]]
+    record[GENERATIONS] = sorted([*others, entry], key=lambda known: int(known["number"]))
+    write_json(run / RECORD, record)
+
+
+def listing(run: Path) -> list[dict[str, Any]]:
+    """All generations of a run, used or not yet: figures, since which step used, and whether one can go back to it.
+
+    Raises:
+        StoreError: there is no run.
+    """
+    record = read_record(run) or {}
+    known = {int(entry["number"]): entry for entry in record.get(GENERATIONS, [])}
+    start = {0: {"number": 0, "step": 0}} if (run / NEGATIVES).exists() or record.get(GENERATIONS) else {}
+    known = {**start, **{n: figures_of(run, n) for n in complete(run)}, **known}
+    last = newest(run)
+    reached = None if last is None else step_of(last)
+    found = []
+    for number in sorted(known):
+        step = int(known[number]["step"])
+        back = step == 0 or is_complete(checkpoint_of(run, step))
+        found.append({**known[number], "checkpoint": back, "here": folder_of(run, number).exists(), "newest": reached})
+    return found

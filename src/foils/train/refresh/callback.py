@@ -1,0 +1,110 @@
+"""`Refresher`: takes up new generations at step boundaries, and has them made where training waits for them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from foils.train import checkpoints, generations
+from foils.train.job import Job, Place
+from foils.train.refresh.making import Maker
+from foils.train.rows import renewed
+
+log = logging.getLogger(__name__)
+MEMORY = "generation.json"  # of a checkpoint: the generation in use when it was written
+_LOOK = 0.2  # seconds between two looks for what another process makes
+
+
+class Refresher(TrainerCallback):  # type: ignore[misc]
+    """Changes the negatives of a run between two steps.
+
+    Which generation is in use is part of every checkpoint. Where training waits (`Every`, `At`), generation N is made
+    from the checkpoint of its step, before the next step; a run that is continued there makes it or finds it made. So a
+    run that was killed at any moment ends as one that was not.
+
+    Args:
+        job: the run; its plan's rows are changed.
+        place: where this process runs.
+        isolated: keeps random states of the process as they are while it mines.
+
+    Attributes:
+        used: the generation in use.
+        tell: logs numbers through the Trainer; set by whoever makes the Trainer.
+    """
+
+    def __init__(self, job: Job, place: Place, isolated: Callable[[], Any]) -> None:
+        spec = job.spec
+        assert spec.mining is not None, "checked when the job was prepared"
+        self.job, self.place, self.isolated = job, place, isolated
+        self.refresh, self.first = spec.refresh, job.plan.rows
+        self.maker = Maker(job.out, job.data, spec.split, spec.mining, spec.refresh, job.steps)
+        self.due = self.refresh.due(job.steps, job.updates_per_epoch)
+        self.used, self.step = 0, 0
+        self.tell: Callable[[dict[str, float]], None] = lambda numbers: None
+
+    def resume(self, checkpoint: Path | None) -> None:
+        """Take up what was in use when a checkpoint was written."""
+        path = None if checkpoint is None else checkpoint / MEMORY
+        if path is not None and path.exists():
+            number = int(json.loads(path.read_text(encoding="utf-8"))["generation"])
+            if number:
+                self._take_up(number)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Write what is in use into the checkpoint."""
+        if state.is_world_process_zero:
+            folder = checkpoints.folder_of(self.job.out, state.global_step)
+            checkpoints.write_json(folder / MEMORY, {"generation": self.used})
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Have a checkpoint written where one is mined with."""
+        if state.global_step in self.due:
+            control.should_save = True
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Change to a newer generation, if it is time or there is one."""
+        step = state.global_step
+        if self.refresh.waits and step in self.due and step > self.step:
+            self._wait_for(self.used + 1, step)
+            self._change(self.used + 1, step)
+
+    def _wait_for(self, number: int, step: int) -> None:
+        """Make a generation, or wait until the process that makes it has done so."""
+        if self.place.rank == 0:
+            with self.isolated():
+                self.maker.make(number, step, checkpoints.folder_of(self.job.out, step))
+        while number not in generations.complete(self.job.out):
+            # Not at a barrier: those give up after some minutes, and mining may take hours.
+            time.sleep(_LOOK)
+
+    def _change(self, number: int, step: int) -> None:
+        self._take_up(number)
+        figures = generations.figures_of(self.job.out, number)
+        staleness = step - figures["step"]
+        numbers = {"generation": number, "staleness": staleness, "mining_seconds": figures["seconds"]}
+        numbers |= {name: figures[name] for name in figures if "@" in name or name in ("rbo", "churn")}
+        self.tell({f"foils/{name}": float(value) for name, value in numbers.items()})
+        if self.place.rank == 0:
+            generations.note(self.job.out, {**figures, "used_from": step, "staleness": staleness})
+            agreed = f", overlap@10 {figures['overlap@10']:.2f}" if "overlap@10" in figures else ""
+            log.info(
+                "step %s: generation %d of negatives, mined in %.0f s%s",
+                f"{step:,}",
+                number,
+                figures["seconds"],
+                agreed,
+            )
+
+    def _take_up(self, number: int) -> None:
+        spec, out = self.job.spec, self.job.out
+        pairs = generations.in_use(out, number, self.refresh.chunks, self.job.data, spec.negatives)
+        self.job.plan.rows = renewed(self.first, self.job.data, pairs, self.job.plan.seed)
+        self.used, self.step = number, int(generations.figures_of(out, number)["step"])

@@ -1,0 +1,102 @@
+"""Make one generation: mine with the weights of a checkpoint, compare, publish."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foils.adapters.models import load_model
+from foils.adapters.precision import lowered
+from foils.adapters.sentence import SentenceEncoder
+from foils.compare import compare
+from foils.core.collection import Collection
+from foils.core.noise import key_of
+from foils.staging import alone
+from foils.store import MANIFEST, Negatives
+from foils.train.checkpoints import write_json
+from foils.train.generations import FIGURES, folder_of, mined_for, previous
+from foils.train.refresh.mining import Mining
+from foils.train.refresh.values import Refresh
+from foils.train.run import GENERATIONS, NEGATIVES
+
+
+@dataclass(frozen=True, eq=False)
+class Maker:
+    """Makes the generations of a run.
+
+    Attributes:
+        run: the run folder.
+        data: the collection.
+        split: whose queries are trained on.
+        mining: how to mine.
+        refresh: when, and what of it is computed anew.
+        steps: optimiser steps of the run.
+    """
+
+    run: Path
+    data: Collection
+    split: str
+    mining: Mining
+    refresh: Refresh
+    steps: int
+
+    def make(self, number: int, step: int, weights: Path) -> Negatives:
+        """Generation ``number``, made now unless it is there; a killed process goes on where it was.
+
+        Args:
+            number: from 1.
+            step: of the checkpoint.
+            weights: the checkpoint, or a copy of its model.
+        """
+        place, began = folder_of(self.run, number), time.monotonic()
+        with alone(place, lambda: None):
+            if (place / MANIFEST).exists():
+                return Negatives.open(place)
+            student = self._student(weights, step)
+            found = self._mined(number, step, dict.fromkeys(self.mining.students, student))
+            figures = {
+                "number": number,
+                "step": step,
+                "keep": self.refresh.keep,
+                "progress": round(step / self.steps, 6),
+                "weights": student.fingerprint("document"),
+                **({"chunk": (number - 1) % self.refresh.chunks} if self.refresh.chunks > 1 else {}),
+                **self._agreement(number, found),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+            write_json(found.path / MANIFEST, {**found.manifest, FIGURES: figures})
+            found.path.replace(place)
+            shutil.rmtree(self._store(number), ignore_errors=True)
+        return Negatives.open(place)
+
+    def _student(self, weights: Path, step: int) -> SentenceEncoder:
+        name = f"student at step {step}"
+        return SentenceEncoder(lowered(load_model(weights), self.mining.precision, name), name=name)
+
+    def _store(self, number: int) -> Path:
+        # Not the cache: nobody will ever ask for vectors of these weights again.
+        return self.run / GENERATIONS / f".vectors-{number}"
+
+    def _mined(self, number: int, step: int, students: Mapping[str, Any]) -> Negatives:
+        for student in students.values():
+            student.store = self._store(number)
+        chunks = self.refresh.chunks
+        rows = None if chunks == 1 else mined_for(self.data, number, chunks)
+        miner = replace(self.mining.miner, at=step / self.steps, overwrite=True, queries=rows)
+        # Another seed, so that of the same candidates others are drawn.
+        seed = key_of(f"generation {number} of {self.mining.seed}") >> 16
+        out = self.run / GENERATIONS / f".{number}"
+        models = {**self.mining.models, **students}
+        return miner.mine(self.data, self.mining.pipeline, split=self.split, seed=seed, encoders=models, out=out)
+
+    def _agreement(self, number: int, found: Negatives) -> dict[str, Any]:
+        """How alike it is to what was mined before for the same queries."""
+        before = previous(number, self.refresh.chunks)
+        path = folder_of(self.run, before) if before else self.mining.first or self.run / NEGATIVES
+        if not (path / MANIFEST).exists():
+            return {}
+        return {"previous": before, **compare(Negatives.open(path), found, self.data).to_dict()}
