@@ -145,7 +145,7 @@ def mine(
 
 
 def part_size(queries: int) -> int:
-    """Queries per part: 1,024, for more than a million 8,192. A killed run repeats one part, and at most 8,192 searches."""
+    """Queries per part: 1,024, for more than a million 8,192. A killed run repeats one part and 8,192 searches."""
     return 1024 if queries <= 1_000_000 else 8192
 
 
