@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from foils.train import Run, TrainOptions, TrainSpec, train
+from foils.train import InfoNCE, Learned, Run, TrainOptions, TrainSpec, train
 
 ROWS = 160
 SCRIPT = """
 import sys, foils
 import numpy as np
-from foils.train import TrainOptions, TrainSpec, train
+from foils.core.spec import parse
+from foils.train import Gathered, TrainOptions, TrainSpec, train
 from foils.train.objective import Objective
 
 path, static, transformer, out = sys.argv[1:]
@@ -27,6 +28,9 @@ options = TrainOptions(batch_size=8, learning_rate=1e-2, max_steps=25, dev_share
 def go(name, model):
     return train(data, TrainSpec(), model, out=f"{out}/{name}", options=options)
 
+loss = parse("InfoNCE(temperature=Learned(0.1))", "loss")
+some = TrainOptions(batch_size=7, mini_batch=3, learning_rate=1e-2, max_steps=15, dev_share=0)
+train(data, TrainSpec(Gathered(), loss), transformer, out=f"{out}/gathered", options=some)
 go("transformer", transformer)
 go("static", static)
 forward, seen = Objective.forward, []
@@ -76,6 +80,17 @@ def test_two_processes_are_one_with_accumulation(learnable, learnable_path, stat
         # Adam divides small gradients by their size, which turns differences in their last bits into visible ones.
         np.testing.assert_allclose(weights(both.model), weights(one.model), atol=2e-3)
         assert both.record["losses"][-1]["loss"] == pytest.approx(one.record["losses"][-1]["loss"], rel=1e-4)
+    # 12 steps an epoch: 11 rounds of 7 + 7 rows, and one of 3 + 3; encoded 3 at a time, or all at once.
+    one = train(
+        data,
+        TrainSpec(loss=InfoNCE(temperature=Learned(0.1))),
+        str(still_path),
+        out=tmp_path / "one-gathered",
+        options=TrainOptions(batch_size=14, learning_rate=1e-2, max_steps=15, dev_share=0),
+    )
+    gathered = Run.open(tmp_path / "runs" / "gathered")
+    np.testing.assert_allclose(weights(gathered.model), weights(one.model), atol=2e-3)
+    assert gathered.record["losses"][-1]["loss"] == pytest.approx(one.record["losses"][-1]["loss"], rel=1e-4)
     resumed = Run.open(tmp_path / "runs" / "resumed")
     assert resumed.record["resumed"]
     np.testing.assert_array_equal(weights(resumed.model), weights(tmp_path / "runs" / "static" / "model"))

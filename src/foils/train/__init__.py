@@ -1,7 +1,7 @@
 """Training: rows, batches, contrasts, losses and the run. The only layer besides model adapters that needs PyTorch."""
 
 from foils.train.batches import Batches, Shuffled
-from foils.train.contrasts import Contrast, InBatch, MemoryBank, Mixed, NegativeCache, Own, Search
+from foils.train.contrasts import Contrast, Gathered, InBatch, MemoryBank, Mixed, NegativeCache, Own, Search
 from foils.train.job import TrainSpec
 from foils.train.learned import Learned
 from foils.train.losses import (
@@ -44,6 +44,7 @@ __all__ = [
     "DebiasedInfoNCE",
     "DirectedInfoNCE",
     "Every",
+    "Gathered",
     "HardnessInfoNCE",
     "InBatch",
     "InBatchMarginMSE",

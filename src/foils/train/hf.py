@@ -143,6 +143,12 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         """Tell the objective where training is; schedules are pure functions of it."""
         self.objective.number, self.objective.progress = state.global_step, state.global_step / state.max_steps
 
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Learnt numbers are in no wrapped model, whose gradients several processes average."""
+        self.objective.agree()
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The last step is always looked at and saved."""
         self.objective.follow()

@@ -201,12 +201,17 @@ def prepare(
 
     Raises:
         DataError: there is nothing to train on.
-        ModelError: ``max_length`` for a model that has no use for it.
+        ModelError: ``max_length`` or ``mini_batch`` for a model that has no use for it.
+        PipelineError: ``mini_batch`` with a contrast that it does not go with.
     """
     settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
     student.encoder(settled.max_length)
     if spec.mining is None and not isinstance(spec.refresh, Never):
         raise SpecError(f"refresh={spec.refresh!r}: nothing says how to mine. Give TrainSpec(mining=Mining(…)), too.")
+    if settled.mini_batch is not None:
+        from foils.train.cached import check_cacheable
+
+        check_cacheable(student, spec.contrast)
     stay, held, dev_split = divide(data, spec.split, settled, seed)
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed, columns=spec.columns())
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)

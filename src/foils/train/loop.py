@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +28,7 @@ from foils.core.cache import publish
 from foils.core.errors import SpecError
 from foils.train import checkpoints, generations
 from foils.train.batches import Plan
+from foils.train.cached import CachedObjective
 from foils.train.card import model_card
 from foils.train.curve import Curve, best_step, curve_of, exhausted
 from foils.train.feeding import Feeder, Numbers
@@ -211,7 +213,8 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
     feeder = Feeder(job)
     half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
     parts = (job.spec.contrast, job.spec.loss)
-    objective = Objective(student, *parts, guides=job.guides, half=half, site=job.site(place))
+    whole = Objective if options.mini_batch is None else partial(CachedObjective, mini_batch=options.mini_batch)
+    objective = whole(student, *parts, guides=job.guides, half=half, site=job.site(place))
     encoder = student.encoder(options.max_length)
     trainer = FoilsTrainer(
         model=student.model,

@@ -23,6 +23,7 @@ from foils.train.ema import SlowWeights
 from foils.train.guides import Guide
 from foils.train.learned import learned, put
 from foils.train.losses import Loss
+from foils.train.processes import average, shared
 from foils.train.step import Step
 from foils.train.student import Similarity, Student
 from foils.train.towers import embed
@@ -38,7 +39,7 @@ def comparable(vectors: Tensor, how: Similarity) -> Tensor:
 
 
 class Objective(nn.Module):
-    """The mean loss of a batch.
+    """The mean loss of a batch; of several processes, weighted by their rows.
 
     It holds the model under the name ``model``, where sentence-transformers puts the wrapped one for several devices.
 
@@ -124,7 +125,8 @@ class Objective(nn.Module):
             seen, others = batch.detached(), contrast.allowed(batch)
             made = {each: bringers[each].derive(each, step, seen, others) for each in late}
             batch = widened(batch, step, made)
-        value: Tensor = loss(batch, contrast.allowed(batch)).mean()
+        rows = loss(batch, contrast.allowed(batch))
+        value = shared(rows.mean(), len(rows))
         for bringer, carrier in bringers.items():
             carrier.after(bringer, step)
         return value
@@ -135,6 +137,15 @@ class Objective(nn.Module):
         for (which, path, found), number in zip(self.places, self.learned, strict=True):
             values[which] = put(values[which], path, number.exp().clamp(found.lo, found.hi))
         return values["contrast"], values["loss"]
+
+    def own_weights(self) -> list[Tensor]:
+        """What is trained here besides the model: learnt numbers and weights of carriers."""
+        named = self.named_parameters()
+        return [weight for name, weight in named if weight.requires_grad and not name.startswith("model.")]
+
+    def agree(self) -> None:
+        """Before an optimiser step: the gradient of what no process shares is averaged over all."""
+        average(self.own_weights())
 
     def follow(self) -> None:
         """After an optimiser step: moving averages move."""

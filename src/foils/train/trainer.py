@@ -38,7 +38,7 @@ def train(
     checkpoint and ends with the weights that an uninterrupted run would have; on a finished run it trains nothing.
 
     Started by ``torchrun`` or ``accelerate launch``, the processes share each epoch; each contrasts within its own
-    batch.
+    batch, or with the documents of all under `Gathered`.
 
     Args:
         data: the collection.

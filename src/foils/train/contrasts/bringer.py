@@ -61,6 +61,7 @@ class Site:
 class Bringer(Contrast):
     """A contrast that adds columns to a step. An author writes ``open`` and a `Carrier`."""
 
+    encodes: ClassVar[bool] = False  # encodes further texts with gradient (`Step.encode`), as gradient caching cannot
     late: ClassVar[bool] = False  # its documents are made of what the other contrasts consider; see `Carrier.derive`
 
     def open(self, site: Site) -> Carrier:

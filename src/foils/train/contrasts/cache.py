@@ -54,6 +54,7 @@ class NegativeCache(Bringer):
     top_k: int | None = None  # highest stale scores of a query that take part; None for all
     evict: Literal["lru", "fifo"] = "lru"  # oldest since it was encoded, or since it came in
     fill: Literal["empty", "random"] = "empty"  # begin with nothing, or with a random sample of the corpus, encoded
+    encodes = True
 
     def check(self) -> None:
         """Bounds."""
