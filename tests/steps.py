@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from sentence_transformers import SentenceTransformer
 
-from foils.train import Loss, TrainOptions, train
+from foils.adapters import exact
+from foils.adapters.sentence import SentenceEncoder
+from foils.core.spec import parse
+from foils.recipe import load_recipe
+from foils.train import TrainOptions, TrainSpec, train
 from foils.train.batch import batch_of, widened
+from foils.train.dev import make_dev, measures
 from foils.train.objective import Objective
 from foils.train.step import Step
 
 DIM = 4
 KNOWN = {query: [query, query + 20] for query in range(20)}  # of 40 documents
 FAST = TrainOptions(batch_size=16, learning_rate=0.05, max_steps=12, dev_share=0, save_every=4)
-
-
-class Weighing(Loss):
-    """InfoNCE with the column of weights, which stand before exp(score); a loss for tests only."""
-
-    def __init__(self, temperature=0.05):
-        self.temperature = temperature
-
-    def reads(self):
-        return ("weight",)
-
-    def __call__(self, view, allowed):
-        logits = view["student"] / self.temperature
-        column = view.target.unsqueeze(1)
-        positive = logits.gather(1, column)
-        weight = view["weight"].nan_to_num(1.0)
-        against = (logits + weight.log()).masked_fill(~allowed, float("-inf")).scatter(1, column, positive)
-        return against.logsumexp(dim=1) - positive.squeeze(1)
-
-    def full(self):
-        return f"Weighing(temperature={self.temperature})"
-
-    __repr__ = full
 
 
 def known_of(queries):
@@ -118,3 +101,25 @@ def whole_and_killed(data, spec, model, out, monkeypatch, options=FAST, after=7)
     killed = train(data, spec, str(model), out=out / "killed", options=options)
     assert killed.record["resumed"]
     return whole, killed
+
+
+def ndcg(data, model, split="test"):
+    """nDCG@10 over all documents."""
+    encoder = SentenceEncoder(SentenceTransformer(str(model), device="cpu"))
+    everything = make_dev(data, split, data.query_rows(split), TrainOptions(dev_queries=10_000, dev_docs=10_000))
+    queries = encoder.encode(data.queries.texts(everything.queries), "query")
+    found, _ = exact.search(queries, encoder.encode(data.corpus.texts(everything.docs), "document"), 10)
+    return measures(everything.docs[found], everything.relevant)["nDCG@10"]
+
+
+def by_recipe(name, data, model, out, **changed):
+    """A short run of a shipped recipe, with some fields of its contrasts changed; and how much nDCG@10 it gained."""
+    recipe = load_recipe(name)
+    contrast = parse(recipe.contrast.full(), "contrast", "stage")
+    for part in contrast.bringers():
+        for field, value in changed.items():
+            if hasattr(part, field):
+                object.__setattr__(part, field, value)
+    spec = TrainSpec(contrast, recipe.loss, recipe.batches)
+    run = train(data, spec, str(model), out=out, options=replace(FAST, max_steps=40, save_every=40, learning_rate=0.3))
+    return run, ndcg(data, run.model) - ndcg(data, model)

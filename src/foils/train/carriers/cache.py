@@ -93,12 +93,20 @@ class Cache(Carrier):
     def stale(self, contrast: NegativeCache, step: Step) -> Tensor:
         """Stale logits ŝ of each row with each place, (B, size); minus infinity for what cannot be drawn."""
         logits = (step.queries @ self.vectors.T.to(step.queries.dtype))[step.at] / contrast.temperature
-        logits = logits.masked_fill(step.labels(self.doc) == 1, _NEVER)
-        logits = logits.masked_fill((self.doc < 0) | torch.isin(self.doc, step.doc), _NEVER)
-        if contrast.top_k is not None and contrast.top_k < logits.shape[1]:
-            best, at = logits.topk(contrast.top_k, dim=1)
-            logits = torch.full_like(logits, _NEVER).scatter(1, at, best)
+        rows, positives = step.known.shape
+        place, held = self._where(torch.cat((step.doc, step.known.reshape(-1))))
+        never, here = self.doc < 0, len(step.doc)
+        never[place[:here][held[:here]]] = True
+        logits.masked_fill_(never, _NEVER)
+        row = torch.arange(rows, device=place.device).repeat_interleave(positives)
+        logits[row[held[here:]], place[here:][held[here:]]] = _NEVER
         return logits
+
+    def _where(self, doc: Tensor) -> tuple[Tensor, Tensor]:
+        """The place of each document, and whether it is there at all."""
+        ordered, order = self.doc.sort(stable=True)
+        at = torch.searchsorted(ordered, doc).clamp(max=len(order) - 1)
+        return order[at], (ordered[at] == doc) & (doc >= 0)
 
     @torch.no_grad()
     def draw(self, contrast: NegativeCache, step: Step, stale: Tensor) -> Drawn:
@@ -109,14 +117,11 @@ class Cache(Carrier):
             step: the step; its number and the ids are the key of the noise.
             stale: see there.
         """
-        # Only places that some row can draw; with top_k, a row's own.
-        possible = stale > _NEVER
-        width = int(possible.sum(dim=1).max())
-        if not width:
-            return Drawn(step.doc[:0], step.at.new_zeros((len(step.at), 0)), stale[:, :0].sum(dim=1))
-        value, place = stale.topk(width, dim=1) if contrast.top_k else (stale, None)
+        value, place = stale, None
+        if contrast.top_k is not None:
+            value, place = stale.topk(min(contrast.top_k, stale.shape[1]), dim=1)
         query = self.site.data.queries.keys[step.query[step.at].cpu().numpy()][:, None]
-        held = self.doc.clamp(min=0) if place is None else self.doc[place].clamp(min=0)
+        held = (self.doc if place is None else self.doc[place]).clamp(min=0)
         doc = self.site.data.corpus.keys[held.cpu().numpy()]
         choices = []
         for draw in range(contrast.k):
@@ -124,10 +129,11 @@ class Cache(Carrier):
             best = (contrast.inv_temp * value + gumbel).argmax(dim=1, keepdim=True)
             choices.append(best if place is None else place.gather(1, best))
         chosen = torch.cat(choices, dim=1)
-        some = possible.any(dim=1)
+        mass = value.logsumexp(dim=1)
+        some = mass > _NEVER
         distinct = torch.unique(chosen[some])
         times = (chosen.unsqueeze(2) == distinct).sum(dim=1) * some.unsqueeze(1)
-        return Drawn(distinct, times, stale.logsumexp(dim=1))
+        return Drawn(distinct, times, mass)
 
     def _noise(self, stream: str, query: NDArray[np.uint64], doc: NDArray[np.uint64]) -> Tensor:
         return torch.from_numpy(noise.gumbel(self.site.seed, stream, query, doc).astype(np.float32))
@@ -144,10 +150,7 @@ class Cache(Carrier):
                 self.time[place] = now
             self._fresh = None
         doc, vectors = step.doc[: len(self.doc)], step.docs[: len(self.doc)].detach().to(self.vectors.dtype)
-        order = torch.argsort(self.doc, stable=True)
-        at = torch.searchsorted(self.doc, doc, sorter=order).clamp(max=len(order) - 1)
-        same = order[at]
-        known = self.doc[same] == doc
+        same, known = self._where(doc)
         new = self._oldest(int((~known).sum()), same[known])
         place = same.clone()
         place[~known] = new
@@ -156,9 +159,10 @@ class Cache(Carrier):
 
     def _oldest(self, number: int, but: Tensor) -> Tensor:
         """Places of the least time, the lowest first, except some."""
-        time = self.time.clone()
-        time[but] = torch.iinfo(time.dtype).max
-        return torch.argsort(time, stable=True)[:number]
+        # Time and place in one number, so that nothing has to be sorted.
+        key = self.time * len(self.time) + torch.arange(len(self.time), device=but.device)
+        key[but] = torch.iinfo(key.dtype).max
+        return key.topk(number, largest=False).indices
 
     @torch.no_grad()
     def _fill(self, step: Step) -> None:
