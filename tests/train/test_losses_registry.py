@@ -11,6 +11,7 @@ import torch
 from foils.core.declared import resolve
 from foils.core.schedule import Linear
 from foils.core.spec import full, parse, registry
+from foils.train.augment import Augmentation
 from foils.train.batch import Batch, slow_scores
 from foils.train.contrasts import InBatch, Own
 from foils.train.learned import Learned, learned, put
@@ -18,6 +19,7 @@ from foils.train.losses import Consistency, InfoNCE
 
 COLUMNS = ("teacher", "grade", "bm25", "guide", "weight", slow_scores(0.999))
 OTHERS = (
+    "Augmented(of='positive', how='drop')",
     "InfoNCE(positives='each')",
     "InfoNCE(positives='any', margin=0.1)",
     "InfoNCE(positives='all')",
@@ -74,6 +76,10 @@ def a_case(seed=0, rows=5, docs=12, dim=6):
         scores={"student": asked @ vectors.T, **columns},
         query_vectors=asked,
         doc_vectors=vectors,
+        augmented={
+            Augmentation("query", "dropout", 0.1): unit(4)[at],
+            Augmentation("positive", "drop", 0.1): unit(rows),
+        },
     )
 
 
@@ -84,9 +90,11 @@ def with_scores(batch, scores):
 def gradient(loss, batch, allowed):
     """Losses, and their gradient with respect to the scores; vectors are held."""
     held = replace(batch, query_vectors=batch.query_vectors.detach(), doc_vectors=batch.doc_vectors.detach())
+    held = replace(held, augmented={wanted: vectors.detach() for wanted, vectors in batch.augmented.items()})
     scores = batch["student"].detach().clone().requires_grad_()
     losses = loss(with_scores(held, scores), allowed)
-    return losses.detach(), torch.autograd.grad(losses.sum(), scores)[0]
+    # Not every loss reads scores: some compare vectors.
+    return losses.detach(), torch.autograd.grad(losses.sum() + 0.0 * scores.sum(), scores)[0]
 
 
 def test_every_loss_has_defaults_and_every_choice_is_tried():
@@ -111,6 +119,7 @@ def test_a_row_with_only_its_positive_has_loss_and_gradient_zero(text):
         scores={name: score[:1, :1] for name, score in whole.scores.items()},
         query_vectors=whole.query_vectors[:1],
         doc_vectors=whole.doc_vectors[:1],
+        augmented={wanted: vectors[:1] for wanted, vectors in whole.augmented.items()},
     )
     found, slope = gradient(loss, alone, InBatch().allowed(alone))
     assert found.tolist() == [0.0]
@@ -159,6 +168,7 @@ def test_large_scores_stay_finite_in_float32(text):
         scores={n: (s * (size if n == "student" else 1)).float() for n, s in batch.scores.items()},
         query_vectors=(batch.query_vectors * size).float(),
         doc_vectors=batch.doc_vectors.float(),
+        augmented={wanted: vectors.float() for wanted, vectors in batch.augmented.items()},
     )
     found, slope = gradient(loss, batch, InBatch().allowed(batch))
     assert found.dtype == torch.float32
@@ -189,6 +199,7 @@ def test_the_order_of_rows_and_columns_does_not_matter(text):
         scores={name: score[rows][:, columns] for name, score in batch.scores.items()},
         query_vectors=batch.query_vectors[rows],
         doc_vectors=batch.doc_vectors[columns],
+        augmented={wanted: vectors[rows] for wanted, vectors in batch.augmented.items()},
     )
     torch.testing.assert_close(loss(mixed, allowed[rows][:, columns]), loss(batch, allowed)[rows])
 
@@ -212,7 +223,9 @@ def test_numbers_can_be_scheduled_and_learnt(text):
     expected = loss(batch, allowed)
     for field in dataclasses.fields(loss):
         value = getattr(loss, field.name)
-        if isinstance(value, bool) or not isinstance(value, int | float) or field.name == "decay":
+        # One average for a run; and a view is found by its share.
+        fixed = field.name == "decay" or (text.startswith("Augmented") and field.name == "share")
+        if fixed or isinstance(value, bool) or not isinstance(value, int | float):
             continue
         later = replace(loss, **{field.name: Linear(value, value)})
         torch.testing.assert_close(resolve(later, 0.3)(batch, allowed), expected)
@@ -246,6 +259,7 @@ def test_it_is_what_gives_vectors_their_gradient():
     for name in NAMES:
         batch = a_case()
         value = parse(f"{name}()", "loss")(batch, InBatch().allowed(batch)).sum()
-        for vectors in torch.autograd.grad(value, (batch.query_vectors, batch.doc_vectors)):
+        slopes = torch.autograd.grad(value, (batch.query_vectors, batch.doc_vectors), allow_unused=True)
+        for vectors in slopes[: 1 if name == "Augmented" else 2]:
             assert vectors.isfinite().all()
             assert (vectors != 0).any()

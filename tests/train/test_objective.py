@@ -104,7 +104,7 @@ class Towards(Loss):
     [
         "InfoNCE(temperature=Learned(0.1))",
         "InfoNCE(temperature=Cosine(0.2, 0.05))",
-        "InfoNCE(temperature=0.1) + 3*Consistency(decay=0.5, temperature=0.1)",
+        "InfoNCE(temperature=0.1) + 3*Consistency(decay=0.5, temperature=0.1) + Augmented(how='crop', share=0.5)",
     ],
 )
 def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, monkeypatch, text):

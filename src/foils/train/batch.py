@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from foils.core.errors import PipelineError
 from foils.core.pairs import POSITIVE
 from foils.core.segments import Reduction
+from foils.train.augment import Augmentation
 from foils.train.rows import Rows
 from foils.train.step import Brought, Step, labels
 
@@ -96,6 +97,8 @@ class Batch:
             where nothing is known: scores that were saved with the mined pairs are known for those only.
         query_vectors: float32 tensor (B, d) with gradient; None where a test needs none.
         doc_vectors: float32 tensor (N, d); ``student`` is their inner product.
+        augmented: for each altered view that the loss reads, the vectors of each row's text, float32 (B, d), with
+            gradient; further rows have none.
         brought: for each contrast that brought columns, whom it considers, bool (B, N).
         width: number of columns M that are the batch's own; None for all.
     """
@@ -109,6 +112,7 @@ class Batch:
     query_vectors: Tensor | None = None
     doc_vectors: Tensor | None = None
     brought: Mapping[Any, Tensor] = field(default_factory=dict)
+    augmented: Mapping[Augmentation, Tensor] = field(default_factory=dict)
     width: int | None = None
 
     @property

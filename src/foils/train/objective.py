@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foils.adapters.protocols import Kind
+from foils.core.errors import PipelineError
 from foils.core.spec import resolve
+from foils.train.augment import Augmentation
 from foils.train.batch import Batch, batch_of, slow_scores, widened
 from foils.train.contrasts import Contrast
 from foils.train.contrasts.bringer import Site
@@ -74,6 +76,7 @@ class Objective(nn.Module):
         self.contrast, self.loss = contrast, loss
         self.guides, self.feed = dict(guides or {}), feed
         self.number, self.progress = 0, 0.0
+        self.site = site
         self.reduced = half
         bringers = contrast.bringers()
         # The lists of PyTorch forget the types of what is in them; registered here, used through these.
@@ -119,6 +122,7 @@ class Objective(nn.Module):
         bringers = dict(zip(contrast.bringers(), self.carriers, strict=True))
         brought = {each: carrier.bring(each, step) for each, carrier in bringers.items() if not each.late}
         batch = batch_of(step, ids["own"], ids["label"], {**ids.get("saved", {}), **self._slow_scores(step)})
+        batch = replace(batch, augmented=self._augmented(loss, features, step))
         batch = self._guided(widened(batch, step, brought))
         late = [bringer for bringer in bringers if bringer.late]
         if late:
@@ -209,6 +213,22 @@ class Objective(nn.Module):
             queries, docs = step.slow(decay)
             scores[slow_scores(decay)] = (queries @ docs.T).index_select(0, step.at)
         return scores
+
+    def _augmented(self, loss: Loss, features: Features, step: Step) -> dict[Augmentation, Tensor]:
+        made = {}
+        for wanted in loss.augmentations():
+            site = _need(self.site)
+            side, texts = (0, site.data.queries) if wanted.of == "query" else (1, site.data.corpus)
+            if "sentence_embedding" in features[side]:
+                raise PipelineError(f"{loss!r}: documents stand as vectors here, so there is no other view of them.")
+            # Every text once, whichever rows it is in.
+            chosen, at = torch.unique(step.at if side == 0 else step.target, return_inverse=True)
+            rows = (step.query if side == 0 else step.doc)[chosen].cpu().numpy()
+            altered = wanted.altered(features[side], chosen, texts.keys[rows], site.seed, self.number)
+            with self._mixed():
+                vectors = embed(self.model, altered)
+            made[wanted] = self.compared(vectors)[at]
+        return made
 
     def _mixed(self) -> AbstractContextManager[Any]:
         # The precision that the Trainer set for the model's own passes.

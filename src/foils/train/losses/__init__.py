@@ -1,5 +1,6 @@
 """Losses over a training batch: who is pulled up, who is pushed down, and how hard."""
 
+from foils.train.losses.augmented import Augmented
 from foils.train.losses.debiased import DebiasedInfoNCE
 from foils.train.losses.directed import DirectedInfoNCE, PassageCentric
 from foils.train.losses.distil import KL, Adversarial, InBatchMarginMSE, MarginMSE
@@ -13,6 +14,7 @@ __all__ = [
     "DEM",
     "KL",
     "Adversarial",
+    "Augmented",
     "Confidence",
     "Consistency",
     "DebiasedInfoNCE",

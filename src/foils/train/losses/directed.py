@@ -70,8 +70,7 @@ def _block(view: Batch, allowed: Tensor, direction: Direction) -> tuple[Tensor, 
     if direction == "doc_to_doc":
         return by_docs(view), allowed & ~view.own
     assert view.query_vectors is not None
-    labels = (view.label * view.inside).float()
-    return view.query_vectors @ view.query_vectors.T, _distinct(view) & (labels @ labels.T == 0)
+    return view.query_vectors @ view.query_vectors.T, strangers(view)
 
 
 def by_docs(view: Batch) -> Tensor:
@@ -87,13 +86,23 @@ def by_queries(view: Batch) -> tuple[Tensor, Tensor]:
     """
     import torch
 
-    others = _distinct(view) & (view.label.T[view.target] != POSITIVE)
+    others = distinct(view.query) & (view.label.T[view.target] != POSITIVE)
     return view[STUDENT].T[view.target], others | torch.eye(len(others), dtype=torch.bool, device=others.device)
 
 
-def _distinct(view: Batch) -> Tensor:
-    """Columns of queries that are other ones than the row's, each query once, bool (B, B)."""
-    same = view.query.unsqueeze(1) == view.query
+def strangers(view: Batch) -> Tensor:
+    """Other queries that share no known positive with the row's in the batch, each once, bool (B, B)."""
+    labels = (view.label * view.inside).float()
+    return distinct(view.query) & (labels @ labels.T == 0)
+
+
+def distinct(texts: Tensor) -> Tensor:
+    """For each of B texts, which of the B are other ones, each of them once, bool (B, B).
+
+    Args:
+        texts: int64 (B,), their rows in the collection or columns in the batch.
+    """
+    same = texts.unsqueeze(1) == texts
     return ~same & ~same.tril(-1).any(dim=1)
 
 

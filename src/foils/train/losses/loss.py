@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from foils.core.errors import SpecError
 from foils.core.spec import Declared, Kind
+from foils.train.augment import Augmentation
 from foils.train.batch import Batch
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Loss(Declared):
 
     def slow(self) -> tuple[float, ...]:
         """Decays of the moving averages of the weights whose scores it reads; see `foils.train.batch.slow_scores`."""
+        return ()
+
+    def augmentations(self) -> tuple[Augmentation, ...]:
+        """Altered views of the step's texts that it reads as ``Batch.augmented``; each is another pass."""
         return ()
 
     def __add__(self, other: object) -> Loss:
@@ -87,6 +92,10 @@ class Sum(Loss):
     def slow(self) -> tuple[float, ...]:
         """Those of the terms."""
         return tuple(dict.fromkeys(decay for _, loss in self.terms for decay in loss.slow()))
+
+    def augmentations(self) -> tuple[Augmentation, ...]:
+        """Those of the terms."""
+        return tuple(dict.fromkeys(view for _, loss in self.terms for view in loss.augmentations()))
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """The sum."""

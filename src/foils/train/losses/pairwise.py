@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from foils.core.pairs import POSITIVE
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
 from foils.train.losses.listwise import pairs_of, pooled
 from foils.train.losses.loss import Loss
-from foils.train.losses.rows import known, mean, of_target
+from foils.train.losses.rows import known, mean, of_target, positives
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -70,7 +69,7 @@ class MultiLabelMargin(Loss):
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """One pass per positive of the row that has most: few rows have more than one or two in a batch."""
         scores = view[STUDENT]
-        known = view.label == POSITIVE
+        known = positives(view)
         total = scores.sum(dim=1) * 0.0
         # A stable sort brings each row's positives to the front.
         columns = known.int().argsort(dim=1, descending=True, stable=True)
