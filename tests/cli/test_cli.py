@@ -61,6 +61,7 @@ def test_help_needs_no_model_library():
         "show",
         "export",
         "check",
+        "teach",
         "train",
         "evaluate",
         "recipes",

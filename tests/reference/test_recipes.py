@@ -16,6 +16,7 @@ from foils.core.answers import compile_answers, tokens_of
 from foils.core.spec import registry
 from foils.recipe import load_recipe, shipped
 from foils.stages.clusters import clusters_of
+from little import OverlapReranker
 
 # Nothing is mined; see tests/train: test_losses.py, test_guides.py, test_search.py.
 TRAINED_ONLY = {"in-batch", "repbert", "gist", "adore", "ltre"}
@@ -208,7 +209,10 @@ def tiers(q):
     return {*hard, *semi, *(d for d in random(q, 2) if d not in judged)}
 
 
+# Distillation: what is drawn; that the loss sees the teacher's scores, tests/train/test_teach_use.py says.
 SLOW = {
+    "margin-mse": lambda q: q.uniform(q.lexical(100), 20),
+    "kd": lambda q: q.uniform(q.nearest(200), 15),
     "random": random,
     "bm25": bm25,
     "nv-retriever": nv_retriever,
@@ -226,13 +230,17 @@ SLOW = {
 }
 
 
+class Logits(OverlapReranker):
+    scale = "logit"
+
+
 def mined(name, data, models, out, seed=3):
     pipeline = load_recipe(name).mine
     if name == "rance":
         pipeline = foils.parse(repr(pipeline).replace("k=20)", "k=20, judged='test')"))
-    return foils.mine(
-        data, pipeline, seed=seed, encoders=dict.fromkeys(pipeline.encoders(), models["student"]), out=out
-    )
+    crossing = {encoder for stage in pipeline.steps() if stage.crosses for encoder in stage.encoders()}
+    encoders = {name: Logits() if name in crossing else models["student"] for name in pipeline.encoders()}
+    return foils.mine(data, pipeline, seed=seed, encoders=encoders, out=out)
 
 
 @pytest.mark.parametrize("name", SLOW)

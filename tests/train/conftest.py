@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import foils
+from taught import FAST
 
 WORDS = 60
 
@@ -104,6 +105,20 @@ def transformer_path(tmp_path_factory):
 def still_path(tmp_path_factory):
     """Without dropout."""
     return make_transformer(tmp_path_factory.mktemp("bert"), dropout=0.0)
+
+
+@pytest.fixture(scope="session")
+def random_negatives(learnable, tmp_path_factory):
+    """Eight random documents for each query."""
+    return foils.mine(learnable, "Random(k=8)", out=tmp_path_factory.mktemp("mined") / "random")
+
+
+@pytest.fixture(scope="session")
+def teacher(learnable, random_negatives, still_path, tmp_path_factory):
+    """A teacher that has learnt a little; tests must not change it."""
+    from foils.teach import teach
+
+    return teach(learnable, random_negatives, still_path, out=tmp_path_factory.mktemp("teachers") / "one", options=FAST)
 
 
 @dataclass

@@ -10,26 +10,13 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder
 
-import foils
 from foils import Pairs
 from foils.adapters.models import load_reranker
 from foils.core.errors import DataError, ModelError, SpecError, StoreError
 from foils.teach import Teacher, TeachOptions, teach
 from foils.teach.losses import ListwiseCrossEntropy
 from foils.train.checkpoints import newest
-
-FAST = TeachOptions(learning_rate=2e-2, epochs=8, dev_share=0.25, loss="listwise", batch_size=8)
-
-
-@pytest.fixture(scope="module")
-def negatives(learnable, tmp_path_factory):
-    return foils.mine(learnable, "Random(k=8)", out=tmp_path_factory.mktemp("mined") / "n")
-
-
-@pytest.fixture(scope="module")
-def teacher(learnable, negatives, still_path, tmp_path_factory):
-    """One plain teacher; tests must not change it."""
-    return teach(learnable, negatives, still_path, out=tmp_path_factory.mktemp("teachers") / "plain", options=FAST)
+from taught import FAST
 
 
 def weights(folder):
@@ -43,14 +30,14 @@ def test_it_learns_what_generalises(teacher):
     assert repr(teacher).startswith("Teacher(")
 
 
-def test_the_result_is_a_plain_cross_encoder_and_a_record(teacher, negatives):
+def test_the_result_is_a_plain_cross_encoder_and_a_record(teacher, random_negatives):
     assert sorted(path.name for path in teacher.out.iterdir()) == ["model", "run.json"]
     record = json.loads((teacher.out / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["settings"]["options"]["negatives_per_row"] == 4
     assert record["settings"]["options"]["loss"] == "listwise"
     counts = record["counts"]
-    assert counts["train"]["queries"] + counts["dev"]["held_out"] == negatives.manifest["counts"]["queries"]
+    assert counts["train"]["queries"] + counts["dev"]["held_out"] == random_negatives.manifest["counts"]["queries"]
     assert counts["dev"]["pairs"] == 9 * counts["dev"]["queries"]
     model = CrossEncoder(str(teacher.model), device="cpu")
     assert model.num_labels == 1
@@ -84,26 +71,26 @@ def test_calibration_is_of_unseen_pairs_at_the_ratio_of_training(teacher):
 
 
 def test_a_finished_teacher_trains_nothing_and_other_settings_are_refused(
-    learnable, negatives, teacher, still_path, monkeypatch
+    learnable, random_negatives, teacher, still_path, monkeypatch
 ):
     def forward(self, inputs, labels, **_):
         raise AssertionError("a training step")
 
     monkeypatch.setattr(ListwiseCrossEntropy, "forward", forward)
-    again = teach(learnable, negatives, still_path, out=teacher.out, options=FAST)
+    again = teach(learnable, random_negatives, still_path, out=teacher.out, options=FAST)
     assert again.found_finished
     assert again.calibration == teacher.calibration
     with pytest.raises(StoreError, match=r"options.loss is 'listwise' there and 'pointwise' now"):
-        teach(learnable, negatives, still_path, out=teacher.out, options=replace(FAST, loss="pointwise"))
+        teach(learnable, random_negatives, still_path, out=teacher.out, options=replace(FAST, loss="pointwise"))
     with pytest.raises(StoreError, match=r"seed is 0 there and 1 now"):
-        teach(learnable, negatives, still_path, out=teacher.out, options=FAST, seed=1)
-    fewer = negatives.kept(learnable)
+        teach(learnable, random_negatives, still_path, out=teacher.out, options=FAST, seed=1)
+    fewer = random_negatives.kept(learnable)
     with pytest.raises(StoreError, match="negatives is"):
         teach(learnable, fewer.take(fewer.doc != 7), still_path, out=teacher.out, options=FAST)
 
 
 @pytest.mark.parametrize(("loss", "module"), [("pointwise", "BinaryCrossEntropyLoss"), ("RankNetLoss", "RankNetLoss")])
-def test_resumed_is_uninterrupted(learnable, negatives, transformer_path, tmp_path, monkeypatch, loss, module):
+def test_resumed_is_uninterrupted(learnable, random_negatives, transformer_path, tmp_path, monkeypatch, loss, module):
     from sentence_transformers.cross_encoder import losses
 
     options = TeachOptions(
@@ -111,7 +98,7 @@ def test_resumed_is_uninterrupted(learnable, negatives, transformer_path, tmp_pa
     )
 
     def go(name):
-        return teach(learnable, negatives, transformer_path, out=tmp_path / name, seed=5, options=options)
+        return teach(learnable, random_negatives, transformer_path, out=tmp_path / name, seed=5, options=options)
 
     whole = go("whole")
     kind, seen = getattr(losses, module), []
@@ -151,19 +138,19 @@ def test_listwise_is_cross_entropy_of_the_first(still_path):
     assert loss.item() == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_first_layers_only_and_a_cross_encoder_further(learnable, negatives, teacher, still_path, tmp_path):
+def test_the_first_layers_only_and_a_cross_encoder_further(learnable, random_negatives, teacher, still_path, tmp_path):
     options = TeachOptions(max_steps=1, dev_share=0, batch_size=4, layers=1, learning_rate=1e-9)
-    run = teach(learnable, negatives, teacher.out, out=tmp_path / "more", options=options)
+    run = teach(learnable, random_negatives, teacher.out, out=tmp_path / "more", options=options)
     assert run.calibration is None
     assert (run.curve, run.best_step) == ([], 1)
     np.testing.assert_allclose(weights(run.model), weights(teacher.model), atol=1e-6)
     with pytest.raises(ModelError, match=r"has 1 layers, not layers=3"):
-        teach(learnable, negatives, still_path, out=tmp_path / "x", options=replace(options, layers=3))
+        teach(learnable, random_negatives, still_path, out=tmp_path / "x", options=replace(options, layers=3))
 
 
-def test_what_cannot_be_taught(learnable, negatives, static_path, still_path, tmp_path):
+def test_what_cannot_be_taught(learnable, random_negatives, static_path, still_path, tmp_path):
     with pytest.raises(ModelError, match=r"is a static model.*no cross-encoder can be made of it"):
-        teach(learnable, negatives, static_path, out=tmp_path / "a")
+        teach(learnable, random_negatives, static_path, out=tmp_path / "a")
     positives = learnable.positives("train")
     with pytest.raises(DataError, match=r"no query of split 'train' .* has a negative"):
         teach(learnable, positives, still_path, out=tmp_path / "b")
@@ -172,9 +159,9 @@ def test_what_cannot_be_taught(learnable, negatives, static_path, still_path, tm
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "thesis.tex").write_text("years of work")
     with pytest.raises(StoreError, match="not a training run"):
-        teach(learnable, negatives, still_path, out=tmp_path / "d")
+        teach(learnable, random_negatives, still_path, out=tmp_path / "d")
     with pytest.raises(ModelError, match="no model folder"):
-        teach(learnable, negatives, tmp_path / "nowhere", out=tmp_path / "e")
+        teach(learnable, random_negatives, tmp_path / "nowhere", out=tmp_path / "e")
     with pytest.raises(SpecError, match="loss='hinge' must be one of 'pointwise'"):
         TeachOptions(loss="hinge")
     with pytest.raises(SpecError, match="layers=0 must be at least 1"):

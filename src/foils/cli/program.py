@@ -12,6 +12,7 @@ from foils.cli.collections import demo, import_, inspect
 from foils.cli.listings import recipes, stages
 from foils.cli.negatives import check, export, mine, show
 from foils.cli.output import fail
+from foils.cli.teaching import teach
 from foils.cli.training import evaluate, train
 from foils.core.errors import FoilsError
 
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for command in (demo, inspect, import_, mine, show, export, check, train, evaluate, recipes, stages):
+for command in (demo, inspect, import_, mine, show, export, check, teach, train, evaluate, recipes, stages):
     app.command(command.__name__.rstrip("_"))(command)
 
 

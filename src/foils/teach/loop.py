@@ -120,5 +120,6 @@ def _write(job: TeachJob, model: CrossEncoder, folder: Path, curve: Curve, best:
     if calibration is not None:
         calibration.write(folder)
     else:
-        log.warning("no calibration: no held-out queries with both kinds of pairs, or logits that tell nothing.")
+        unlike = "its logits do not tell the positives of held-out queries from negatives"
+        log.warning("the teacher is not calibrated: %s.", "no queries are held out" if job.dev is None else unlike)
     (folder / "README.md").write_text(model_card(job, calibration, curve, best), encoding="utf-8")

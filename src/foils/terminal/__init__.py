@@ -5,7 +5,7 @@ from foils.terminal.layout import console, facts
 from foils.terminal.listings import parts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
 from foils.terminal.progress import progress
-from foils.terminal.runs import trained
+from foils.terminal.runs import taught, trained
 
 __all__ = [
     "console",
@@ -18,5 +18,6 @@ __all__ = [
     "recipes",
     "stage_page",
     "stages",
+    "taught",
     "trained",
 ]

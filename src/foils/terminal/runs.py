@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -9,13 +11,37 @@ from foils.follow import Trained
 from foils.terminal.layout import columns
 from foils.terminal.negatives import mined
 
+if TYPE_CHECKING:
+    from foils.store import Negatives
+    from foils.teach import Teacher
+    from foils.train.run import Run
+
 
 def trained(result: Trained) -> RenderableType:
     """A run: what was mined, the dev curve, and where the model is."""
-    run = result.run
+    return Group(*_before(result.mined), *_run(result.run))
+
+
+def taught(teacher: Teacher, found: Negatives | None) -> RenderableType:
+    """A teacher: what was mined for it, the dev curve, what its probabilities are worth, and where the model is."""
+    lines = [*_before(found), *_run(teacher)]
+    calibration = teacher.calibration
+    if calibration is None:
+        return Group(*lines, Text("not calibrated: no held-out queries told positives from negatives", style="yellow"))
+    report = calibration.report
+    text = (
+        f"probabilities: among {calibration.population}; calibration error {report['ece_before']:.3f} before, "
+        f"{report['ece_after']:.3f} after, on {report['pairs']:,} pairs of {report['queries']:,} held-out queries"
+    )
+    return Group(*lines, Text(text))
+
+
+def _before(found: Negatives | None) -> list[RenderableType]:
+    return [] if found is None else [mined(found.manifest, str(found.path)), Text("")]
+
+
+def _run(run: Run) -> list[RenderableType]:
     parts: list[RenderableType] = []
-    if result.mined is not None:
-        parts += [mined(result.mined.manifest, str(result.mined.path)), Text("")]
     names = [name for name in (run.curve[0] if run.curve else {}) if name != "step"]
     if names:
         grid = columns("step", *(f"dev {name}" for name in names), "", right=range(len(names) + 1))
@@ -24,4 +50,4 @@ def trained(result: Trained) -> RenderableType:
             grid.add_row(f"{point['step']:,}", *(f"{point[name]:.4f}" for name in names), marks)
         parts.append(grid)
     finished = " (was finished already)" if run.found_finished else ""
-    return Group(*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}"))
+    return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]

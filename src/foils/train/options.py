@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from foils.core.errors import SpecError
 from foils.core.text import did_you_mean
@@ -87,7 +87,7 @@ class TrainOptions:
             raise SpecError(f"learning_rate={self.learning_rate!r} must be above 0.")
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> TrainOptions:
+    def read(cls, given: Mapping[str, Any]) -> Self:
         """Options from a recipe or a command line.
 
         Raises:
