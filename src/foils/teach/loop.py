@@ -87,7 +87,11 @@ class RankingEvaluator(BaseEvaluator):  # type: ignore[misc]
 class _Forgetful:
     """What `Schedule` asks of an objective; a teacher's has nothing to remember besides the model."""
 
-    number, progress = 0, 0.0
+    def __init__(self) -> None:
+        self.number, self.progress = 0, 0.0
+
+    def agree(self) -> None:
+        """Nothing is shared."""
 
     def follow(self) -> None:
         """Nothing moves."""
@@ -107,9 +111,8 @@ def _trainer(job: TeachJob, args: CrossEncoderTrainingArguments, place: Place) -
         data_collator=Numbers(),
     )
     trainer.job = job
-    told: Any = _Forgetful()
     times = (job.updates_per_epoch, job.evaluate_every, job.save_every, job.options.patience)
-    trainer.add_callback(Schedule(job.out, job.plan, told, *times))
+    trainer.add_callback(Schedule(job.out, job.plan, _Forgetful(), *times))
     show_progress(trainer)
     return trainer
 

@@ -12,7 +12,7 @@ import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from foils.core.atomic import replacing
 
@@ -79,7 +79,14 @@ def prune(out: Path, keep: Iterable[int]) -> None:
             shutil.rmtree(path)
 
 
-def keep_memory(folder: Path, objective: Objective, rank: int) -> None:
+class Remembering(Protocol):
+    """What has a memory besides a model's weights."""
+
+    def memory(self) -> dict[str, Any]:
+        """What to keep; empty for nothing."""
+
+
+def keep_memory(folder: Path, objective: Remembering, rank: int) -> None:
     """Write what an objective remembers besides the model's weights, if anything, for one process."""
     import torch
 

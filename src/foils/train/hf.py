@@ -9,7 +9,7 @@ import logging
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from foils.train.batches import Plan
 from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import DEPTH, METRIC, Dev, measures
 from foils.train.feeding import Feeder
-from foils.train.objective import Objective
 from foils.train.student import Student
 
 log = logging.getLogger(__name__)
@@ -109,6 +108,19 @@ class DevEvaluator(BaseEvaluator):  # type: ignore[misc]
         return measures(rows, self.dev.relevant)
 
 
+class Told(checkpoints.Remembering, Protocol):
+    """What `Schedule` asks of whatever computes the loss; see `Objective`."""
+
+    number: int
+    progress: float
+
+    def agree(self) -> None:
+        """Before an optimiser step."""
+
+    def follow(self) -> None:
+        """After an optimiser step."""
+
+
 @dataclass
 class Schedule(TrainerCallback):  # type: ignore[misc]
     """When to look at dev, when to save, when to stop, and which checkpoints to keep: the best and the newest.
@@ -125,7 +137,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
 
     out: Path
     plan: Plan
-    objective: Objective
+    objective: Told
     updates_per_epoch: int
     evaluate_every: int | None
     save_every: int
