@@ -217,10 +217,11 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
     parts = list(brought.values())
     asked = [part.asked for part in parts if part.asked is not None]
     doc = torch.cat([batch.doc, *(part.doc for part in parts)])
-    vectors = torch.cat([batch.doc_vectors, *(part.vectors.to(batch.doc_vectors.dtype) for part in parts)])
-    queries = batch.query_vectors
+    more_vectors = [part.vectors.to(batch.doc_vectors.dtype) for part in parts]
+    vectors, queries = torch.cat([batch.doc_vectors, *more_vectors]), batch.query_vectors
     rows, columns = len(batch.query), len(batch.doc)
-    student = torch.cat((batch[STUDENT], batch.query_vectors @ vectors[columns:].T), dim=1)
+    # Each for itself: of all vectors put together a gradient would be made, also for those that have none.
+    student = torch.cat([batch[STUDENT], *(queries @ each.T for each in more_vectors)], dim=1)
     if asked:
         past = torch.cat([more.vectors.to(queries.dtype) for more in asked])
         queries, student = torch.cat((queries, past)), torch.cat((student, past @ vectors.T))

@@ -45,7 +45,9 @@ class Bank(Carrier):
         asked = self._asked(contrast, step, doc) if contrast.sides == "both" else None
         members = doc.new_ones((len(step.at) + (0 if asked is None else len(asked.query)), len(doc))).bool()
         scores = {"weight": self._weights(contrast, members, doc, asked)} if self.weighs else {}
-        return Brought(doc, self.docs.vectors[held] * contrast.scale, members, scores, asked)
+        plain = isinstance(contrast.scale, float) and contrast.scale == 1.0  # spares a copy of the whole bank
+        vectors = self.docs.vectors[held] if plain else self.docs.vectors[held] * contrast.scale
+        return Brought(doc, vectors, members, scores, asked)
 
     def _weights(self, contrast: MemoryBank, members: Tensor, doc: Tensor, asked: Asked | None) -> Tensor:
         weights = members.float() * contrast.weight

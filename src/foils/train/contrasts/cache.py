@@ -43,7 +43,7 @@ class NegativeCache(Bringer):
     After the loss, what was drawn is written back, and all documents of the batch go in: in the place of the same
     document, or of the oldest (empty places first, then the lowest of equal age). Known positives are never drawn and
     not in the sum, by id; nor are empty places. Noise is keyed by seed, step, query and document; without ``top_k`` it
-    is made for every pair of a row and a cached document, 10 million a second. Several processes have a cache each.
+    is made for every pair of a row and a cached document, 60 million a second. Several processes have a cache each.
     The code's example: ``size=131_072, top_k=64``, temperature 0.05.
     """
 
