@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -169,8 +168,3 @@ def _of(store: Negatives, data: Collection, rows: NDArray[np.int32]) -> Pairs:
     near = [path for path, (lo, hi) in zip(parts, spans, strict=True) if np.any((rows >= lo) & (rows <= hi))]
     found = store.read(data, None, near)
     return joined([found.take(np.isin(found.query, rows))])
-
-
-def open_both(first: Path, second: Path) -> tuple[Negatives, Negatives]:
-    """Both folders."""
-    return Negatives.open(first), Negatives.open(second)

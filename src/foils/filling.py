@@ -70,6 +70,8 @@ class Filling:
     def _run(self, chain: Then, places: range, parts: list[Rows], chosen: _Chosen | None, cut: int | None) -> None:
         """Run some stages for all parts; put the result aside for a cut, or write it."""
         positives, total, done = self.ctx.data.positives(self.ctx.split).bare(), len(self.ctx.rows), 0
+        # Between two queries that are mined for, there may be some that are not.
+        positives = positives.take(np.isin(positives.query, self.ctx.rows))
         for number, part in enumerate(parts):
             self._tell(done, total)
             done += len(part)

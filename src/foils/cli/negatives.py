@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +13,6 @@ from foils.cli.options import (
     DocumentPrompt,
     Encoders,
     Json,
-    Out,
     Precision,
     QueryPrompt,
     Seed,
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def mine(
-    out: Out,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the result.")] = None,
     data: Annotated[
         str | None, typer.Argument(metavar="DATA", help="As for inspect; with --candidates, theirs if it is left out.")
     ] = None,
@@ -52,6 +51,9 @@ def mine(
         Literal["skip", "keep"], typer.Option(help="Queries that are also in dev or test: mine for them, or not.")
     ] = "skip",
     at: Annotated[float, typer.Option(help="Progress of training that scheduled numbers are taken at, 0 to 1.")] = 0.0,
+    watch: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Mine for this training run as it goes on, until it is finished.")
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace another run's result in the same folder.")
     ] = False,
@@ -63,6 +65,13 @@ def mine(
     from foils.mine import Miner
     from foils.terminal import mined, progress
 
+    if watch is not None:
+        _watch(
+            watch, data, {"PIPELINE": pipeline, "--candidates": candidates, "--out": out, "--encoder": encoder}, as_json
+        )
+        return
+    if out is None:
+        raise SpecError("Missing option --out: mine needs a folder for the result.")
     stage, collection, split = _chosen(data, pipeline, candidates, split)
     models = open_models(
         stage, prompted(named_models(encoder), query_prompt, document_prompt, precision), precision=precision
@@ -72,6 +81,23 @@ def mine(
         miner = Miner(progress=shown, overwrite=overwrite, without_positives=policy, leaks=leaks, at=at)
         found = miner.mine(collection, stage, split=split, seed=seed, encoders=models, out=out)
     tell(as_json, {"out": str(out), **found.manifest}, None if as_json else mined(found.manifest, str(out)))
+
+
+def _watch(run: Path, data: str | None, others: dict[str, Any], as_json: bool) -> None:
+    """`mine --watch`: everything but the collection is what the run says."""
+    from foils.follow import open_models
+    from foils.terminal import progress
+    from foils.train.refresh.watch import read_order
+    from foils.train.refresh.watch import watch as look
+
+    given = [name for name, value in others.items() if value]
+    if given:
+        raise SpecError(f"{', '.join(given)}: with --watch the run says what to mine and where to. Leave it out.")
+    collection = None if data is None else loaded(data)
+    with progress() as shown:
+        maker = read_order(run, collection, lambda stage, named, how: open_models(stage, named, precision=how), shown)
+        made = look(maker)
+    tell(as_json, {"run": str(run), "generations": made}, None)
 
 
 def _chosen(

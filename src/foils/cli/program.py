@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from foils.cli.collections import demo, import_, inspect
+from foils.cli.generations import diff, generations, rollback
 from foils.cli.listings import recipes, stages
 from foils.cli.negatives import check, export, mine, show
 from foils.cli.output import fail
@@ -23,7 +24,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-for command in (demo, inspect, import_, mine, show, export, check, teach, train, evaluate, recipes, stages):
+_COMMANDS = (demo, inspect, import_, mine, show, export, check, teach, train, evaluate, recipes, stages)
+for command in (*_COMMANDS, generations, diff, rollback):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -1,6 +1,7 @@
 """What a person sees in a terminal: progress and tables that read well in 80 columns. Programs read ``--json``."""
 
 from foils.terminal.collections import inspected
+from foils.terminal.generations import difference, generations
 from foils.terminal.layout import console, facts
 from foils.terminal.listings import parts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
@@ -9,8 +10,10 @@ from foils.terminal.runs import taught, trained
 
 __all__ = [
     "console",
+    "difference",
     "examples",
     "facts",
+    "generations",
     "inspected",
     "mined",
     "parts",

@@ -70,6 +70,11 @@ def newest(out: Path) -> Path | None:
     return next((path for path in reversed(_all(out)) if is_complete(path)), None)
 
 
+def newer(out: Path, step: int) -> list[Path]:
+    """All checkpoints after a step, complete or not, ascending."""
+    return [path for path in _all(out) if step_of(path) > step]
+
+
 def prune(out: Path, keep: Iterable[int]) -> None:
     """Remove all checkpoints, complete or not, but those of the given steps."""
     kept = set(keep)

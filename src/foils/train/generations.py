@@ -7,6 +7,8 @@ finds it finds it whole.
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,25 @@ from foils.train.checkpoints import history, is_complete, newest, step_of, write
 from foils.train.curve import best_step, curve_of
 from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
 
+PIN = "checkpoint.json"  # of weights that are at work: the step of their checkpoint
 FIGURES = "generation"  # of a manifest: what is known of a generation besides its negatives
 
 
 def folder_of(run: Path, number: int) -> Path:
     """Where a generation lies."""
     return run / GENERATIONS / str(number) if number else run / NEGATIVES
+
+
+def weights_of(run: Path, number: int) -> Path:
+    """Where the weights lie that a second process makes a generation with."""
+    return run / GENERATIONS / f".weights-{number}"
+
+
+def tidy(run: Path) -> None:
+    """Remove what was begun and will not be finished."""
+    for path in (run / GENERATIONS).glob(".*"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def complete(run: Path) -> list[int]:
@@ -84,6 +99,8 @@ def needed(run: Path) -> set[int]:
     """Steps whose checkpoints must stay: those that one can go back to, each with the best one until then."""
     found = [figures_of(run, number) for number in complete(run)]
     kept = {int(figures["step"]) for figures in found[-found[-1]["keep"] :]} if found else set()
+    for pin in (run / GENERATIONS).glob(f".weights-*/{PIN}"):  # of a generation in the making
+        kept.add(int(json.loads(pin.read_text(encoding="utf-8"))["step"]))
     for step in list(kept):
         folder = checkpoint_of(run, step)
         if is_complete(folder):

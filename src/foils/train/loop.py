@@ -37,6 +37,7 @@ from foils.train.job import Job, Place
 from foils.train.objective import Objective
 from foils.train.options import Precision, TrainOptions
 from foils.train.refresh.callback import Refresher
+from foils.train.refresh.rollback import settle
 from foils.train.run import MODEL, Run, finish_record, read_record, start_record
 
 _LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets")
@@ -151,6 +152,9 @@ def carry_out(job: Work, place: Place, craft: Craft) -> Run:
     if first and read_record(job.out) is None:
         job.out.mkdir(parents=True, exist_ok=True)
         start_record(job.out, {"settings": job.settings(), "counts": job.counts(), "notes": job.notes})
+    if first:
+        settle(job.out)
+    wait()
     newest = checkpoints.newest(job.out)
     wait()
     if first and newest is not None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from foils.train import checkpoints, generations
 from foils.train.job import Job, Place
+from foils.train.refresh import watch
 from foils.train.refresh.making import Maker
+from foils.train.refresh.rollback import skipped
+from foils.train.refresh.values import Alongside
 from foils.train.rows import renewed
+from foils.train.run import GENERATIONS
 
 log = logging.getLogger(__name__)
 MEMORY = "generation.json"  # of a checkpoint: the generation in use when it was written
@@ -45,6 +51,8 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         self.refresh, self.first = spec.refresh, job.plan.rows
         self.maker = Maker(job.out, job.data, spec.split, spec.mining, spec.refresh, job.steps)
         self.due = self.refresh.due(job.steps, job.updates_per_epoch)
+        self.skipped = skipped(job.out)
+        self.miner: subprocess.Popen[bytes] | None = None
         self.used, self.step = 0, 0
         self.tell: Callable[[dict[str, float]], None] = lambda numbers: None
 
@@ -66,15 +74,57 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         """Have a checkpoint written where one is mined with."""
         if state.global_step in self.due:
             control.should_save = True
+            if self.place.rank == 0 and self.miner is not None:
+                self._start()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Change to a newer generation, if it is time or there is one."""
         step = state.global_step
-        if self.refresh.waits and step in self.due and step > self.step:
-            self._wait_for(self.used + 1, step)
-            self._change(self.used + 1, step)
+        if self.refresh.waits:
+            if step in self.due and step > self.step and step not in self.skipped:
+                self._wait_for(self.used + 1, step)
+                self._change(self.used + 1, step)
+            return
+        number = self._newest(args.device)
+        if number > self.used:
+            self._change(number, step)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write down what the second process needs, and start it."""
+        if not self.refresh.waits and self.place.rank == 0:
+            watch.write_order(self.maker)
+            self._start()
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """End the second process; what it was at would come too late."""
+        if self.miner is not None:
+            self.miner.terminate()
+            self.miner.wait()
+            generations.tidy(self.job.out)
+
+    def _start(self) -> None:
+        """Start the second process, or start it again if it has ended."""
+        if not isinstance(self.refresh, Alongside) or self.refresh.miner == "elsewhere":
+            return
+        if self.miner is not None and self.miner.poll():
+            where = self.job.out / GENERATIONS / "miner.log"
+            log.warning("the process that mines ended with status %s; see %s", self.miner.returncode, where)
+        if self.miner is None or self.miner.poll() is not None:
+            self.miner = watch.start(self.job.out)
+
+    def _newest(self, device: Any) -> int:
+        """The newest complete generation, the same for all processes."""
+        number = torch.tensor(max(generations.complete(self.job.out), default=0) if self.place.rank == 0 else 0)
+        if self.place.processes > 1:
+            number = number.to(device)
+            torch.distributed.broadcast(number, 0)
+        return int(number)
 
     def _wait_for(self, number: int, step: int) -> None:
         """Make a generation, or wait until the process that makes it has done so."""
