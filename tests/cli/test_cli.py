@@ -247,7 +247,7 @@ def test_recipes_that_cannot_be_read(content, said, little, tmp_path):
 
 
 def test_errors_of_usage_and_of_the_system_are_json_too(little, tmp_path, monkeypatch):
-    report = json.loads(foils("mine", little, "--json", check=2))
+    report = json.loads(foils("train", little, "-r", "bm25", "-m", "static", "--json", check=2))
     assert report == {"error": "Missing option '--out' / '-o'.", "kind": "MissingParameter", "exit_code": 2}
     (tmp_path / "a-file").write_text("")
     monkeypatch.setenv("FOILS_CACHE", str(tmp_path / "a-file"))

@@ -125,4 +125,4 @@ def test_commands(learnable_path, finished, run):
     assert "no training run here" in foils("generations", str(run.parent), check=1)
     assert "nothing to mine alongside" in foils("mine", "--watch", str(run), check=1)
     assert "Leave it out" in foils("mine", "--watch", str(run), "-o", "x", check=2)
-    assert "Missing option --out" in foils("mine", str(learnable_path), "Random(k=3)", check=2)
+    assert "Missing option" in foils("mine", str(learnable_path), "Random(k=3)", check=2)

@@ -71,7 +71,7 @@ def mine(
         )
         return
     if out is None:
-        raise SpecError("Missing option --out: mine needs a folder for the result.")
+        raise SpecError("Missing option '--out' / '-o', a folder for the result.")
     stage, collection, split = _chosen(data, pipeline, candidates, split)
     models = open_models(
         stage, prompted(named_models(encoder), query_prompt, document_prompt, precision), precision=precision
