@@ -10,10 +10,13 @@ import pytest
 import torch
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
+from foils import Pairs
 from foils.core.errors import PipelineError, SpecError
-from foils.core.spec import parse
+from foils.core.spec import Cosine, full, parse, resolve
+from foils.stages.weights import Debiased
 from foils.train.batch import Batch
 from foils.train.contrasts import InBatch, Own
+from foils.train.learned import Learned
 from foils.train.losses import (
     Confidence,
     DebiasedInfoNCE,
@@ -23,6 +26,8 @@ from foils.train.losses import (
     PassageCentric,
     SoftInfoNCE,
 )
+from foils.train.objective import Objective
+from foils.train.student import open_student
 
 FULL = ("query_to_doc", "query_to_query", "doc_to_query", "doc_to_doc")
 
@@ -365,3 +370,43 @@ def test_a_query_of_the_same_positive_is_no_negative_of_it():
 def test_bounds(text, message):
     with pytest.raises(SpecError, match=message):
         parse(text, "loss")
+
+
+def test_the_weight_of_a_loss_can_be_scheduled(static_path):
+    text = "InfoNCE(temperature=1.0) + Step([0.0, 0.5], [0.2])*Confidence(temperature=1.0)"
+    loss = parse(text, "loss")
+    assert parse(repr(loss), "loss") == parse(full(loss), "loss") == loss
+    batch = one(S1)
+    for progress, beta in ((0.1, 0.0), (0.2, 0.5), (1.0, 0.5)):
+        expected = value(InfoNCE(1.0) + beta * Confidence(1.0), batch)
+        assert value(resolve(loss, progress), batch).item() == pytest.approx(expected.item())
+    twice = parse("1*(Linear(0, 1)*InfoNCE()) + InfoNCE()*Cosine(1, 0)", "loss")
+    assert value(resolve(twice, 0.25), batch) == value((0.25 + Cosine(1, 0).at(0.25)) * InfoNCE(), batch)
+    student = open_student(str(static_path))
+    objective = Objective(student, InBatch(), 1.0 * InfoNCE() + InfoNCE(0.5) * Learned(0.3))
+    assert [found.start for _, _, found in objective.places] == [0.3]
+    assert objective.current()[1].terms[1][0].item() == pytest.approx(0.3)
+    for wrong, message in (
+        ("2*(Linear(0, 1)*InfoNCE())", "can be one schedule"),
+        ("Linear(0, 1)", "is no loss"),
+        ("Linear(0, 1) + InfoNCE()", "does not join"),
+        ("Linear(0, 1) * Linear(0, 1)", "does not join"),
+    ):
+        with pytest.raises(SpecError, match=message):
+            parse(wrong, "loss")
+    with pytest.raises(SpecError, match="'Linear' is a schedule, not a stage"):
+        parse("Linear(0, 1) >> Top(k=1)")
+
+
+@pytest.mark.parametrize(("tau", "beta", "t"), [(0.1, 0.0, 0.5), (0.1, 1.0, 0.5), (0.0, 2.0, 0.1), (0.4, 0.5, 0.05)])
+def test_debiased_equals_the_weights_that_the_stage_of_that_name_writes(tau, beta, t):
+    rng = np.random.default_rng(1)
+    scores = rng.uniform(-1, 1, (20, 6))
+    label = np.tile(np.arange(6) == 0, (20, 1)).astype(np.int8)
+    query, doc = (axis.ravel() for axis in np.indices(scores.shape))
+    pairs = Pairs.build(query, doc, label.ravel(), scores={"student": scores.ravel()})
+    weights = Debiased(tau=tau, beta=beta, temperature=t, by="student").rate(pairs).reshape(20, 6)
+    for row, weight in zip(scores, weights, strict=True):
+        batch = one([*row], weight=[*weight])
+        ours, theirs = DebiasedInfoNCE(tau, beta, t), InfoNCE(t, weight="weight")
+        assert value(ours, batch).item() == pytest.approx(value(theirs, batch).item(), rel=1e-5, abs=1e-9)

@@ -116,7 +116,8 @@ class _Reader:
         if isinstance(node, ast.BinOp):
             return self.operator(node)
         if isinstance(node, ast.Call):
-            return self.call(node)
+            # A schedule can be the weight of a loss.
+            return (self.schedule(node) if self.kinds[0] == "loss" else None) or self.call(node)
         if isinstance(node, ast.Name):
             # A bare name is the most common slip: `Top` for `Top()`.
             self.lookup(node)
@@ -175,11 +176,15 @@ class _Reader:
 
     def content(self, node: ast.expr) -> Any:
         # Of all that can be called, only a schedule can stand in place of a field's number.
+        found = self.schedule(node)
+        return self.literal(node) if found is None else found
+
+    def schedule(self, node: ast.expr) -> Declared | None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             schedule = registry("schedule").get(node.func.id)
             if schedule is not None:
                 return self.made(node, schedule)
-        return self.literal(node)
+        return None
 
     def literal(self, node: ast.expr) -> Any:
         try:

@@ -101,6 +101,7 @@ class LambdaRank(Loss):
     With the last three, ``cut`` keeps the pairs that have a document in the first ``cut`` places, and limits maxDCG, as
     in sentence-transformers' ``LambdaLoss`` for cross-encoders, whose logarithm is to base 2. Without a cut all places
     count. Pairs at deep ranks weigh next to nothing, and a false negative at the first place weighs most.
+    Grades of a guide are known for the whole batch, which then has B N² pairs: give such a list an `Own` contrast.
     """
 
     metric: Literal["mrr", "ndcg", "ndcg2", "ndcg2++"] = "mrr"  # what pairs are weighed for

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from foils.core.errors import SpecError
-from foils.core.spec import Declared, Kind
+from foils.core.spec import Declared, Kind, Schedule
 from foils.train.augment import Augmentation
 from foils.train.batch import Batch
 
@@ -47,23 +47,38 @@ class Loss(Declared):
         return Sum((*_terms(self), *_terms(other))) if isinstance(other, Loss) else NotImplemented
 
     def __mul__(self, weight: object) -> Loss:
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
+        if isinstance(weight, bool) or not isinstance(weight, int | float | Schedule):
             return NotImplemented
-        if not math.isfinite(weight):
+        if not isinstance(weight, Schedule) and not math.isfinite(weight):
             raise SpecError(f"the weight of a loss must be a finite number, not {weight!r}.")
-        return Sum(tuple((factor * float(weight), loss) for factor, loss in _terms(self)))
+        return Sum(tuple((_product(factor, weight), loss) for factor, loss in _terms(self)))
 
     __rmul__ = __mul__
 
 
-def _terms(loss: Loss) -> tuple[tuple[float, Loss], ...]:
+Weight = float | Schedule
+
+
+def _terms(loss: Loss) -> tuple[tuple[Weight, Loss], ...]:
     return loss.terms if isinstance(loss, Sum) else ((1.0, loss),)
 
 
-class Sum(Loss):
-    """A weighted sum of losses; weights are multiplied out, so it is always a flat sum."""
+def _product(one: Weight, other: Weight) -> Weight:
+    if not isinstance(one, Schedule) and not isinstance(other, Schedule):
+        return one * float(other)
+    if one == 1.0 or other == 1.0:
+        return other if one == 1.0 else one
+    raise SpecError(f"{one!r} times {other!r}: the weight of a loss can be one schedule; write the product in it.")
 
-    def __init__(self, terms: tuple[tuple[float, Loss], ...]) -> None:
+
+class Sum(Loss):
+    """A weighted sum of losses; weights are multiplied out, so it is always a flat sum.
+
+    A weight may be a schedule: ``InfoNCE() + Step([0, 0.5], [0.2])*Confidence()`` adds the second term after a fifth of
+    training.
+    """
+
+    def __init__(self, terms: tuple[tuple[Weight, Loss], ...]) -> None:
         self.terms = terms
 
     def __eq__(self, other: object) -> bool:
@@ -98,9 +113,9 @@ class Sum(Loss):
         return tuple(dict.fromkeys(view for _, loss in self.terms for view in loss.augmentations()))
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
-        """The sum."""
-        weight, loss = self.terms[0]
-        total = weight * loss(view, allowed)
-        for weight, loss in self.terms[1:]:
-            total = total + weight * loss(view, allowed)
+        """The sum; schedules are numbers by now."""
+        parts = [cast("float", weight) * loss(view, allowed) for weight, loss in self.terms]
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
         return total

@@ -22,8 +22,8 @@ class Confidence(Loss):
     softmax of ``s / t``; never above ``-ln N``. Added with weight β it mixes the softmax weights of the negatives with
     equal ones, ``∂L/∂s_j = (1-β) p_j + β/N - [j=+]``, so that the hardest, and the false ones among them, are pushed
     less. Wang et al. 2024, arXiv:2401.00165: β from 0.1 to 1 for cosines, 1e-4 to 1e-3 for dot products, after some
-    ordinary training; at β = 1 the sum is linear and has no least value. The temperature must be that of the loss that
-    it is added to; theirs is 1.
+    ordinary training (``Step([0, 0.5], [0.2])*Confidence()``); at β = 1 the sum is linear and has no least value. The
+    temperature must be that of the loss that it is added to; theirs is 1.
     """
 
     temperature: float = 0.05  # divides scores; > 0
