@@ -12,6 +12,7 @@ from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
 from foils.stages.load import Load
 from foils.stages.mix import Mix
+from foils.stages.mixture import MixtureNoise
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
 from foils.stages.per_group import PerCluster, PerParent
 from foils.stages.rank_prior import RankPrior
@@ -56,6 +57,7 @@ __all__ = [
     "ListScorer",
     "Load",
     "Mix",
+    "MixtureNoise",
     "NearPositive",
     "NoAnswer",
     "PerCluster",

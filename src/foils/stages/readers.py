@@ -79,11 +79,15 @@ class ListScorer(Reader):
         """A finite value for each row of the living lists, (n,)."""
         raise NotImplementedError
 
+    def judge(self, view: Pairs, ctx: Context) -> NDArray[np.floating]:
+        """As ``rate``, for the few that need vectors or texts besides the columns."""
+        return self.rate(view)
+
     def run(self, pairs: Pairs, ctx: Context, step: int) -> Pairs:
         """Rate positives and living candidates."""
         rows, view = self._living(pairs)
         values = np.full(len(pairs), np.nan, np.float32)
-        values[rows] = self.rate(view)
+        values[rows] = self.judge(view, ctx)
         bad = int((~np.isfinite(values[rows])).sum())
         if bad:
             raise PipelineError(f"{self!r}: {bad:,} values are NaN or infinite. Check its parameters and scores.")
