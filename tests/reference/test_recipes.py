@@ -209,10 +209,24 @@ def tiers(q):
     return {*hard, *semi, *(d for d in random(q, 2) if d not in judged)}
 
 
-# Distillation: what is drawn; that the loss sees the teacher's scores, tests/train/test_teach_use.py says.
+def ccr(q):
+    found = q.nearest(30)
+    scores = {d: q.dense(d) for d in (*found, *q.known)}
+    mean = sum(scores.values()) / len(scores)
+    survivors = [d for d in found if scores[d] < mean]
+    if not survivors:
+        a, b = q.ctx.keys(np.full(len(found), q.row, np.int32), np.array(found, np.int32))
+        survivors = [found[int(noise.uniform(q.ctx.seed, "Sieve", a, b).argmax())]]
+    return q.uniform(survivors, 4)
+
+
+# Distillation: what is drawn; that the loss sees the teacher's scores, tests/train/test_teach_use.py says. Which
+# positives npc doubts: see test_mixture.py.
 SLOW = {
     "margin-mse": lambda q: q.uniform(q.lexical(100), 20),
     "kd": lambda q: q.uniform(q.nearest(200), 15),
+    "ccr": ccr,
+    "npc": lambda q: q.uniform(q.nearest(100), 4),
     "random": random,
     "bm25": bm25,
     "nv-retriever": nv_retriever,

@@ -14,7 +14,7 @@ from foils.adapters.models import load_encoder
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import ModelError, PipelineError, SpecError
 from foils.core.spec import full, parse
-from foils.train import InBatch, RankNet, Search, TrainOptions, TrainSpec, train
+from foils.train import InBatch, LambdaRank, RankNet, Search, TrainOptions, TrainSpec, train
 from foils.train.carriers.search import Searching, distinct, listed
 from foils.train.contrasts.bringer import Site
 from foils.train.dev import divide, make_dev, measures
@@ -41,14 +41,11 @@ def a_site(data, model, contrast, tmp_path, models=None):
 
 
 def slow_lists(scores, same, known, k):
-    """ADORE, section 4.2, one query at a time: the k best documents, of equal texts the first; positives appended."""
+    """ADORE, section 4.2, one query at a time: the k best documents, copies passed over; positives appended."""
     lists = []
     for line, positives in zip(scores, known, strict=True):
-        found = []
-        for doc in sorted(range(len(line)), key=lambda d: (-line[d], d)):
-            if same[doc] not in found:
-                found.append(int(same[doc]))
-        found = found[:k]
+        ranking = sorted(range(len(line)), key=lambda d: (-line[d], d))
+        found = [doc for doc in ranking if same[doc] == doc][:k]
         lists.append(found if set(found) & set(positives) else found + sorted(positives))
     return lists
 
@@ -62,7 +59,7 @@ def test_lists_against_a_loop():
             same[copy] = min(same[int(rng.integers(n))], same[copy])
         same = same[same]
         leaders = np.flatnonzero(same == np.arange(n))
-        scores = rng.random((5, n)).astype(np.float32)[:, same]
+        scores = rng.random((5, n)).astype(np.float32)
         known = [sorted(rng.choice(leaders, int(rng.integers(1, 4)), replace=False).tolist()) for _ in range(5)]
         expected = slow_lists(scores, same, known, k)
         rows = np.argsort(-scores, axis=1, kind="stable").astype(np.int32)
@@ -78,8 +75,8 @@ def test_lists_against_a_loop():
 
 
 def test_short_collections_give_short_lists():
-    found = distinct(np.array([[1, 0, -1, -1]], np.int32), np.array([0, 0], np.int32), 3)
-    assert found.tolist() == [[0, -1, -1]]
+    found = distinct(np.array([[1, 0, -1, -1]], np.int32), np.array([0, 0], np.int32), 5)
+    assert found.tolist() == [[0, -1, -1, -1, -1]]
 
 
 @pytest.mark.parametrize("model", ["static_path", "still_path"])
@@ -236,3 +233,41 @@ def test_its_text_and_its_bounds():
     for wrong in ("Search(k=0)", "Search(index='nothing')", "Search(encoder='score')"):
         with pytest.raises(SpecError):
             parse(wrong, "contrast")
+
+
+def slow_adore(scores, known, k, cut, t):
+    """ADORE's loss of one query (mining, section 4.2): pairs weighed by the ranks at which they were retrieved."""
+    order = sorted(range(len(scores)), key=lambda d: (-scores[d], d))[:k]
+    if known not in order:
+        order.append(known)
+    a = [1 / r if r <= cut else 0.0 for r in range(1, len(order) + 1)]
+    i, pairs = order.index(known), 0.0
+    for j, doc in enumerate(order):
+        if j != i:
+            pairs += abs(a[i] - a[j]) * np.logaddexp(0, -(scores[known] - scores[doc]) / t)
+    return pairs / (len(order) - 1)
+
+
+@pytest.mark.parametrize(("k", "cut"), [(5, 5), (5, 3), (40, 40)])
+def test_the_whole_step_is_adore(learnable, static_path, tmp_path, k, cut):
+    contrast, loss = Search(k=k), LambdaRank(cut=cut, temperature=0.3)
+    site = a_site(learnable, static_path, contrast, tmp_path)
+    positives = learnable.positives("train")
+    rows = learnable.query_rows("train")[:12]
+    own = [int(learnable.same[positives.doc[positives.query == row]].min()) for row in rows]
+    docs = np.unique(own)
+    target = torch.from_numpy(np.searchsorted(docs, own))
+    objective = Objective(site.student, contrast, loss, site=site)
+    label = torch.from_numpy((docs[None, :] == np.array(own)[:, None]).astype(np.int8))
+    ids = {"queries": torch.from_numpy(rows.astype(np.int64)), "docs": torch.from_numpy(docs), "target": target}
+    ids |= {"at": torch.arange(12), "known": torch.tensor(own)[:, None], "own": label.bool(), "label": label}
+    vectors = site.student.encoder(None).encode(learnable.queries.texts(rows), "query")
+    queries = torch.from_numpy(vectors).requires_grad_(True)
+    value = objective.value([], ids, queries, torch.from_numpy(np.array(site.docs[docs])))
+    value.backward()
+    assert queries.grad.abs().sum() > 0
+    leaders = np.flatnonzero(learnable.same == np.arange(len(learnable.same)))
+    scores = vectors.astype(np.float64) @ np.array(site.docs[leaders], np.float64).T
+    place = {doc: at for at, doc in enumerate(leaders.tolist())}
+    expected = [slow_adore(line, place[d], k, cut, 0.3) for line, d in zip(scores, own, strict=True)]
+    assert value.item() == pytest.approx(np.mean(expected), rel=1e-5)

@@ -118,8 +118,8 @@ def dip(values: NDArray[np.floating]) -> float:
 
     The largest difference between the two distribution functions; that of one peak is convex before the peak and
     concave after it. Hartigan and Hartigan 1985, The Dip Test of Unimodality, Annals of Statistics 13. Of n numbers
-    from any distribution with one peak ``sqrt(n) dip`` exceeds 0.55 in 1 % of samples at most. Taken at 1,024 quantiles,
-    which makes it smaller, never larger.
+    from any distribution with one peak ``sqrt(n) dip`` exceeds 0.55 in 1 % of samples at most. Taken at 1,024
+    quantiles, which makes it smaller, never larger.
 
     Args:
         values: finite, (n,), n at least 1.

@@ -13,7 +13,6 @@ from foils.adapters.ann_settings import Exact
 from foils.adapters.ann_text import parse
 from foils.adapters.exact import ExactIndex
 from foils.adapters.protocols import Index
-from foils.core.packing import pack
 from foils.core.spec import resolve
 from foils.train.carriers.carrier import Carrier
 from foils.train.contrasts.bringer import Bringer, Site
@@ -88,23 +87,21 @@ class Searching(Carrier):
 
 
 def distinct(rows: NDArray[np.int32], same: NDArray[np.int32], k: int) -> NDArray[np.int64]:
-    """The first k distinct documents of each line, those of the same text being one; int64 (n, k), padded with -1.
+    """The first k documents of each line that stand for their text, int64 (n, k), padded with -1.
+
+    Copies of a text are passed over, as in mining. They may differ in case, and so in their vectors.
 
     Args:
-        rows: best first, padded with -1, (n, m).
+        rows: best first, none twice, padded with -1, (n, m).
         same: the document that stands for each one.
         k: at least 1.
 
-    >>> distinct(np.array([[3, 1, 2, 0], [0, 3, -1, -1]], np.int32), np.array([0, 1, 1, 3], np.int32), 2).tolist()
-    [[3, 1], [0, 3]]
+    >>> distinct(np.array([[2, 1, 3, 0], [0, 3, -1, -1]], np.int32), np.array([0, 1, 1, 3], np.int32), 2).tolist()
+    [[1, 3], [0, 3]]
     """
-    found = np.where(rows >= 0, same[np.maximum(rows, 0)], -1).astype(np.int64)
-    line = np.repeat(np.arange(len(found), dtype=np.int64), found.shape[1])
-    first = np.zeros(found.size, bool)
-    first[np.unique(pack(line, found.ravel() + 1), return_index=True)[1]] = True
-    kept = first.reshape(found.shape) & (found >= 0)
-    order = np.argsort(~kept, axis=1, kind="stable")[:, :k]
-    packed = np.take_along_axis(np.where(kept, found, -1), order, axis=1)
+    found = np.where((rows >= 0) & (same[np.maximum(rows, 0)] == rows), rows, -1).astype(np.int64)
+    order = np.argsort(found < 0, axis=1, kind="stable")[:, :k]
+    packed = np.take_along_axis(found, order, axis=1)
     return np.pad(packed, ((0, 0), (0, k - packed.shape[1])), constant_values=-1)
 
 
