@@ -49,6 +49,7 @@ def _ours(kind: Kind) -> list[type[Declared]]:
 
 def _section(recipe: Recipe) -> str:
     parts = {"mine": recipe.mine, "contrast": recipe.contrast, "loss": recipe.loss, "batches": recipe.batches}
+    parts["refresh"] = None if repr(recipe.refresh) == "Never()" else recipe.refresh
     code = "".join(f"    {name + ':':<10}{value!r}\n" for name, value in parts.items() if value is not None)
     needs = f" Needs: {', '.join(f'`{name}`' for name in recipe.needs)}." if recipe.needs else ""
     return f"\n## {recipe.name}\n\n{recipe.title}. {recipe.cite}.\n\n{code}\n{recipe.notes}{needs}\n"

@@ -11,13 +11,19 @@ import foils
 from foils.core import declared
 from foils.core.errors import PipelineError, SpecError, StoreError
 from foils.core.pairs import Pairs
-from foils.core.schedule import Cosine, Linear, Step
+from foils.core.schedule import Competence, Cosine, Linear, Log, Step
 from foils.core.spec import Declared, declare, full, parse, require, resolve, scheduled
 from foils.mine import Miner
 from foils.recipe import load_recipe
 from foils.stages import Between, Dense, Ensure, PositiveAware, SimANS, Top
 
-SHAPES: list[Any] = [Linear(0.2, 0.05), Cosine(0.2, 0.05), Step((0.2, 0.1, 0.05), (0.3, 0.6))]
+SHAPES: list[Any] = [
+    Linear(0.2, 0.05),
+    Cosine(0.2, 0.05),
+    Log(0.2, 0.05),
+    Log(0.3, 0.1, 0.5),
+    Step((0.2, 0.1, 0.05), (0.3, 0.6)),
+]
 
 
 def test_values_by_the_formulas():
@@ -25,6 +31,12 @@ def test_values_by_the_formulas():
     assert Linear(0.1, 0.7).at(1) == 0.7
     assert Cosine(60, 30).at(0) == 60
     assert Cosine(60, 30).at(1) == 30
+    # Losses, section 11: c = 0.01 after 0, 250, 500 and 1000 of 1000 steps.
+    golden = [0.01, 0.5000749944, 0.7071421356, 1]
+    assert [Competence(0.01).at(t) for t in (0, 0.25, 0.5, 1)] == pytest.approx(golden, abs=1e-10)
+    assert (Competence(0.3).at(0), Competence(0.3).at(1), Competence(1).at(0.4)) == (0.3, 1, 1)
+    assert [Log(60, 30, 99).at(t) for t in (0, 1)] == [60, 30]
+    assert Log(60, 30, 99).at(9 / 99) == pytest.approx(45)
     assert Cosine(60, 30).at(0.25) == pytest.approx(30 + 30 * (1 + math.cos(math.pi / 4)) / 2)
     step = Step((8.0, 4.0, 2.0), (0.5, 0.75))
     assert [step.at(t) for t in (0, 0.49, 0.5, 0.74, 0.75, 1)] == [8, 8, 4, 4, 2, 2]
@@ -78,6 +90,9 @@ def test_losses_and_contrasts_resolve_too():
         ("Top(k=Linear)", "a literal is needed here"),
         ("Dense(Linear(1, 2), k=3)", "encoder must be a text in quotes"),
         ("PositiveAware(kind=Linear(1, 2))", "kind must be one of"),
+        ("Quantile(hi=Competence(0.0))", "above 0 and at most 1"),
+        ("Quantile(hi=Competence(1.5))", "above 0 and at most 1"),
+        ("Top(k=Log(1, 2, 0))", "steepness must be above 0"),
         ("Linear(1, 2)", "is a schedule, not a stage"),
         ("Top(k=Linear(1))", "Linear needs end=…"),
         ("Top(k=Linear(1, 2, 3))", "Linear takes at most 2 arguments"),

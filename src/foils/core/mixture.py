@@ -12,8 +12,7 @@ _STEPS = 500
 _ENOUGH = 1e-9  # change of the mean log-likelihood that ends the fit
 _FLOOR = 1e-6  # least variance of a kind, relative to that of all numbers
 _LEAST = 8  # numbers that two kinds can be told from
-_GRID = 1024  # places at which the distribution is looked at
-_DIP = 0.55  # sqrt(n) times the dip that 1 % of samples of one peak exceed at worst
+_APART = 2.0  # distance from which two kinds are apart; Ashman, Bird and Zepf
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,12 @@ class Mixture:
         """Sum over the numbers."""
         return float(np.logaddexp(*(log_density(values, *kind) for kind in self._kinds())).sum())
 
+    @property
+    def distance(self) -> float:
+        """``|m_1 - m_2| / sqrt((d_1² + d_2²) / 2)``; Ashman, Bird and Zepf 1994, Astronomical Journal 108."""
+        spread = math.sqrt((self.deviations[0] ** 2 + self.deviations[1] ** 2) / 2)
+        return (self.means[1] - self.means[0]) / spread
+
     def _kinds(self) -> zip[tuple[float, float, float]]:
         return zip(self.shares, self.means, self.deviations, strict=True)
 
@@ -58,10 +63,10 @@ def log_density(values: NDArray[np.floating], share: float, mean: float, deviati
 def two_kinds(values: NDArray[np.floating]) -> Mixture | None:
     """The mixture that numbers are of, or None if they are rather of one kind.
 
-    Two kinds are there if the numbers are not of any distribution with one peak (`dip`, at a level of 1 %), and the
-    mixture has a lower Bayesian information criterion than one normal distribution (Schwarz 1978: ``parameters ln n -
-    2 ln L``). The criterion alone would take any skewed distribution for two. The mixture is fitted by expectation and
-    maximisation (Dempster, Laird and Rubin 1977) from the split with the least variance within its two parts.
+    Fitted by expectation and maximisation (Dempster, Laird and Rubin 1977) from the split with the least variance
+    within its two parts. Two kinds are there if that mixture has a lower Bayesian information criterion than one normal
+    distribution (Schwarz 1978: ``parameters ln n - 2 ln L``), and if its parts are apart: `Mixture.distance` above 2.
+    The criterion alone would take any skewed distribution for two.
 
     Args:
         values: finite, (n,).
@@ -70,12 +75,10 @@ def two_kinds(values: NDArray[np.floating]) -> Mixture | None:
     n, spread = len(wide), float(wide.var()) if len(wide) else 0.0
     if n < _LEAST or spread <= np.finfo(np.float64).eps * (1.0 + float(np.abs(wide).max())) ** 2:
         return None
-    if math.sqrt(n) * dip(wide) <= _DIP:
-        return None
     one = float(log_density(wide, 1.0, float(wide.mean()), math.sqrt(spread)).sum())
     mixture = _fitted(wide, _FLOOR * spread)
     gain = 2 * (mixture.log_likelihood(wide) - one) - 3 * math.log(n)
-    return mixture if gain > 0 else None
+    return mixture if gain > 0 and mixture.distance > _APART else None
 
 
 def _fitted(ordered: NDArray[np.float64], floor: float) -> Mixture:
@@ -111,47 +114,3 @@ def _split(ordered: NDArray[np.float64]) -> int:
     total = np.cumsum(ordered)
     below, above = total[:-1] / count, (total[-1] - total[:-1]) / (len(ordered) - count)
     return int((count * (len(ordered) - count) * (above - below) ** 2).argmax()) + 1
-
-
-def dip(values: NDArray[np.floating]) -> float:
-    """How far a distribution is from the nearest one with a single peak, 0 to 0.25.
-
-    The largest difference between the two distribution functions; that of one peak is convex before the peak and
-    concave after it. Hartigan and Hartigan 1985, The Dip Test of Unimodality, Annals of Statistics 13. Of n numbers
-    from any distribution with one peak ``sqrt(n) dip`` exceeds 0.55 in 1 % of samples at most. Taken at 1,024
-    quantiles, which makes it smaller, never larger.
-
-    Args:
-        values: finite, (n,), n at least 1.
-    """
-    ordered = np.sort(values.astype(np.float64))
-    x = np.unique(ordered[np.linspace(0, len(ordered) - 1, min(len(ordered), _GRID)).round().astype(np.int64)])
-    below, upto = (np.searchsorted(ordered, x, side) / len(ordered) for side in ("left", "right"))
-    mirrored = -x[::-1], 1 - upto[::-1], 1 - below[::-1]
-
-    def before(peak: int) -> float:
-        return _bent(x, below, upto, peak)
-
-    def after(peak: int) -> float:
-        return _bent(*mirrored, len(x) - 1 - peak)
-
-    # The farther the peak, the worse is what must be convex before it, and the better what must be concave after it.
-    first, last = 0, len(x) - 1
-    while first < last:
-        peak = (first + last) // 2
-        first, last = (first, peak) if before(peak) >= after(peak) else (peak + 1, last)
-    return min(max(before(peak), after(peak)) for peak in {first, max(first - 1, 0)})
-
-
-def _bent(x: NDArray[np.float64], below: NDArray[np.float64], upto: NDArray[np.float64], peak: int) -> float:
-    """Half the largest height of a distribution function above its greatest convex minorant, before a peak."""
-    hull = [0]
-    for place in range(1, peak + 1):
-        while len(hull) > 1:
-            a, b = hull[-2:]
-            if (below[b] - below[a]) * (x[place] - x[a]) < (below[place] - below[a]) * (x[b] - x[a]):
-                break
-            hull.pop()
-        hull.append(place)
-    minorant = np.interp(x[:peak], x[hull], below[hull])
-    return float((upto[:peak] - minorant).max(initial=0.0)) / 2

@@ -40,6 +40,50 @@ class Cosine(Schedule):
 
 
 @declare
+class Log(Schedule):
+    """From ``start`` to ``end`` along a logarithm: fast at first, slower and slower.
+
+    ``start + (end - start) ln(1 + steepness t) / ln(1 + steepness)``; the larger the steepness, the earlier most of the
+    way is done. The slow cooling of annealing, whose temperature falls like ``1 / ln t``, is of this kind.
+    """
+
+    start: float  # at the beginning of training
+    end: float  # at its end
+    steepness: float = 9.0  # above 0; with 9, half of the way is done at t = 0.24
+
+    def check(self) -> None:
+        """Bound of the steepness."""
+        require(self.steepness > 0, self, "steepness", "above 0")
+
+    def at(self, t: float) -> float:
+        """Exactly the ends at t = 0 and t = 1."""
+        share = math.log1p(self.steepness * t) / math.log1p(self.steepness)
+        return (1 - share) * self.start + share * self.end
+
+
+@declare
+class Competence(Schedule):
+    """A share that grows from ``start`` to 1 like a square root: ``min(1, sqrt(t (1 - c²) + c²))`` with c the start.
+
+    Platanios et al. 2019, Competence-based Curriculum Learning, arXiv:1903.09848, whose c is 0.01:
+    at each time as much is added as the learner can take beside what it has. For a bound that is a share, such as
+    ``Quantile(hi=Competence())``: at first only the easiest hundredth of a list, in the end all of it.
+    """
+
+    start: float = 0.01  # share at the beginning of training, above 0 and at most 1
+
+    def check(self) -> None:
+        """Bound of the share."""
+        require(0 < self.start <= 1, self, "start", "above 0 and at most 1")
+
+    def at(self, t: float) -> float:
+        """Exactly the ends at t = 0 and t = 1."""
+        if t in (0, 1):
+            return self.start if t == 0 else 1.0
+        return min(1.0, math.sqrt(t * (1 - self.start**2) + self.start**2))
+
+
+@declare
 class Step(Schedule):
     """One value after the other: ``values[i]`` from ``switches[i - 1]`` on, the first from the beginning."""
 

@@ -28,14 +28,16 @@ from foils.core.declared import (
     types_of,
 )
 from foils.core.errors import SpecError
-from foils.core.schedule import Cosine, Linear, Step
+from foils.core.schedule import Competence, Cosine, Linear, Log, Step
 from foils.core.text import did_you_mean
 
 __all__ = [
+    "Competence",
     "Cosine",
     "Declared",
     "Kind",
     "Linear",
+    "Log",
     "Schedule",
     "Step",
     "declare",

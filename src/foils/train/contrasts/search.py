@@ -24,8 +24,8 @@ class Search(Bringer):
     worth bounds what can be reached, so begin with a trained model.
 
     The list of a query are its k nearest documents; of those with the same text the first alone. If none of its known
-    positives is among them, all of those are appended. If some are, the others are left out: a row whose own positive is
-    left out has no negatives, hence loss 0 and gradient 0.
+    positives is among them, all of those are appended. If some are, the others are left out: a row whose own positive
+    is left out has no negatives, hence loss 0 and gradient 0.
 
     Search is exact unless ``index`` names another kind, as in `Dense`; then the list is what that index finds, however
     many. The recall that the index reaches on a sample of the training queries, by their start vectors, is logged where
