@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from foils import Pairs
 from foils.core.errors import SpecError
 from foils.core.spec import parse
+from foils.train import Own, TrainOptions, TrainSpec, train
 from foils.train.batch import slow_scores
 from foils.train.contrasts import InBatch
 from foils.train.losses import Consistency
@@ -76,3 +79,25 @@ def test_the_decay_does_not_change():
         parse("Consistency(decay=Linear(0.9, 0.99))", "loss").slow()
     with pytest.raises(SpecError, match="decay must be between 0 and 1"):
         Consistency(decay=1.5)
+
+
+def test_a_saved_column_trains(learnable, static_path, tmp_path):
+    """A teacher that prefers the positive by a wide margin, and its opposite: the student follows either."""
+    positives = learnable.positives("train")
+    rng = np.random.default_rng(0)
+    query = np.repeat(positives.query, 5)
+    doc = np.where(np.arange(len(query)) % 5, rng.integers(0, 150, len(query)), np.repeat(positives.doc, 5))
+    key = np.unique(query.astype(np.int64) * 1000 + doc, return_index=True)[1]
+    query, doc = query[key], doc[key]
+    right = doc == positives.doc[np.searchsorted(positives.query, query)]
+    found = []
+    for sign in (1.0, -1.0):
+        teacher = np.where(right, 3.0 * sign, 0.0).astype(np.float32)
+        pairs = Pairs.build(query, doc, right.astype(np.int8), scores={"teacher": teacher})
+        spec = TrainSpec(
+            contrast=Own(), loss=parse("KL(temperature=0.1, teacher_temperature=1)", "loss"), negatives=pairs
+        )
+        options = TrainOptions(batch_size=32, learning_rate=0.1, epochs=10, dev_share=0.2)
+        run = train(learnable, spec, str(static_path), out=tmp_path / str(sign), options=options)
+        found.append(run.curve[-1]["nDCG@10"])
+    assert found[0] > 2 * max(found[1], 0.05)
