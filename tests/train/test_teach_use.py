@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from cli.test_cli import foils as command
+from foils import Pairs
 from foils.adapters.models import load_reranker
-from foils.core.errors import ModelError
+from foils.core.errors import ModelError, StoreError
 from foils.follow import Job, follow
 from foils.recipe import load_recipe, source
 from foils.store import Negatives
-from foils.train import MarginMSE, TrainOptions, objective
+from foils.train import MarginMSE, TrainOptions, TrainSpec, objective, train
 
 QUICK = ["--set", "max_steps=3", "--set", "dev_share=0.3", "--batch-size", "8", "--learning-rate", "1e-5"]
 ARGUMENTS = ["--mine", "Random(k=6)", "--loss", "listwise", *QUICK]
@@ -111,3 +112,22 @@ def test_half_precision_keeps_the_head_whole(taught):
     assert half.fingerprint != judge.fingerprint
     with pytest.raises(ModelError, match="for models loaded by name"):
         load_reranker(judge.model, precision="bfloat16")
+
+
+def test_another_teacher_is_another_run(learnable, static_path, tmp_path):
+    """The same pairs with other saved scores do not continue, nor count as finished; unread scores do not matter."""
+    rows = learnable.query_rows("train")
+    positives = learnable.positives("train")
+    query, doc = np.r_[positives.query, rows], np.r_[positives.doc, np.full(len(rows), 140)]
+    label = np.r_[np.ones(len(positives), np.int8), np.zeros(len(rows), np.int8)]
+    options = TrainOptions(max_steps=1, dev_share=0)
+
+    def go(shift, other):
+        scores = {"teacher": np.arange(len(query)) * 0.1 + shift * label, "other": np.full(len(query), other)}
+        spec = TrainSpec(loss=MarginMSE(), negatives=Pairs.build(query, doc, label, scores=scores))
+        return train(learnable, spec, str(static_path), out=tmp_path / "run", options=options)
+
+    assert not go(0.0, 1.0).found_finished
+    assert go(0.0, 2.0).found_finished
+    with pytest.raises(StoreError, match="negatives is"):
+        go(1.0, 1.0)

@@ -161,7 +161,7 @@ class Job:
             "recipe": {"contrast": spec.contrast.full(), "loss": spec.loss.full(), "batches": spec.batches.full()},
             "data": self.data.fingerprint,
             "split": spec.split,
-            "negatives": fingerprint(spec.negatives),
+            "negatives": fingerprint(spec.negatives, spec.columns()),
             **({"guides": _identities(spec.guides)} if spec.guides else {}),
             **({"refresh": {"when": spec.refresh.full(), **spec.mining.settings()}} if spec.mining else {}),
             "model": self.student.fingerprint,

@@ -240,12 +240,19 @@ def _lists(pairs: Pairs, draws: NDArray[np.uint64], queries: NDArray[np.int32]) 
     return Lists(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), pairs.doc[order])
 
 
-def fingerprint(negatives: Pairs | None) -> str | None:
-    """Hex digest of which (query, document) are positives and negatives; None for no negatives."""
+def fingerprint(negatives: Pairs | None, columns: Sequence[str] = ()) -> str | None:
+    """Hex digest of which (query, document) are positives and negatives, and of columns that are read in training.
+
+    Args:
+        negatives: the pairs; None for none, which has no digest.
+        columns: names of score columns.
+    """
     if negatives is None:
         return None
     digest = hashlib.blake2b(digest_size=16)
     order = np.lexsort((negatives.doc, negatives.query))
     for column, dtype in ((negatives.query, "<i4"), (negatives.doc, "<i4"), (negatives.label, "<i1")):
         digest.update(column[order].astype(dtype).tobytes())
+    for name in sorted(columns):
+        digest.update(name.encode() + negatives.scores[name][order].astype("<f4").tobytes())
     return digest.hexdigest()
