@@ -177,10 +177,15 @@ def _mining(recipe: Recipe, job: Job, given: Mapping[str, Any]) -> Mining | None
 
 
 def _guides(recipe: Recipe, job: Job, model: Any) -> tuple[dict[str, Encoder], dict[str, Any]]:
-    """The models that the contrast uses (by default the student at its start), and those left for mining."""
+    """The models whose scores training reads, and those left for mining.
+
+    What the contrast reads is by default the student at its start. What the loss reads is a column saved by mining,
+    unless a model of that name is given that mining has no use for.
+    """
     frozen = (name for name in recipe.contrast.frozen() if name != "student")
-    wanted = tuple(dict.fromkeys((*recipe.contrast.reads(), *frozen)))
     mining = () if recipe.mine is None else recipe.mine.encoders()
+    judging = (name for name in recipe.loss.reads() if name in job.encoders and name not in mining)
+    wanted = tuple(dict.fromkeys((*recipe.contrast.reads(), *frozen, *judging)))
     for name in job.encoders:
         if name not in (*wanted, *mining):
             used = ", ".join(map(repr, (*wanted, *mining))) or "none"

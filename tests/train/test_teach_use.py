@@ -10,7 +10,7 @@ import pytest
 from cli.test_cli import foils as command
 from foils import Pairs
 from foils.adapters.models import load_reranker
-from foils.core.errors import ModelError, StoreError
+from foils.core.errors import ModelError, PipelineError, StoreError
 from foils.follow import Job, follow
 from foils.recipe import load_recipe, source
 from foils.store import Negatives
@@ -131,3 +131,16 @@ def test_another_teacher_is_another_run(learnable, static_path, tmp_path):
     assert go(0.0, 2.0).found_finished
     with pytest.raises(StoreError, match="negatives is"):
         go(1.0, 1.0)
+
+
+def test_a_guide_of_the_loss_is_given_by_name(learnable, static_path, tmp_path):
+    """TAS-Balanced's in-batch term needs a bi-encoder for all pairs of a batch, which nothing mined can be."""
+    file = tmp_path / "in-batch-teacher.yaml"
+    file.write_text("mine: Random(k=4)\ncontrast: InBatch()\nloss: InBatchMarginMSE(by='guide')\n")
+    options = TrainOptions(max_steps=2, batch_size=8, dev_share=0)
+    job = Job(encoders={"guide": str(static_path)})
+    found = follow(load_recipe(file), learnable, str(static_path), out=tmp_path / "run", job=job, options=options)
+    assert set(found.run.record["settings"]["guides"]) == {"guide"}
+    assert found.run.record["losses"][0]["loss"] == pytest.approx(0, abs=1e-3)  # the student is its own teacher
+    with pytest.raises(PipelineError, match="has no score 'guide'"):
+        follow(load_recipe(file), learnable, str(static_path), out=tmp_path / "other", job=Job(), options=options)
