@@ -19,7 +19,7 @@ import numpy as np
 
 from foils import Collection, Miner, Negatives, load, parse
 from foils.core.beir import write_beir
-from foils.follow import open_models, reselecting
+from foils.pipelines import open_models, reselecting
 
 DEPTH = 100
 FIRST = f"Dense('student', k={DEPTH}) >> PositiveAware(margin=0.05) >> Top(k=5)"

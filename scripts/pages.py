@@ -7,7 +7,7 @@ from pathlib import Path
 import foils.train  # noqa: F401 - declares losses, contrasts, batches, …
 from foils.catalogue import page
 from foils.core.spec import Declared, Kind, registry
-from foils.recipe import Recipe, load_recipe, shipped
+from foils.recipe import Phase, Recipe, load_recipe, shipped
 
 FAMILIES = ("source", "scorer", "labeler", "filter", "sampler", "shortfall")
 KINDS: dict[str, Kind] = {
@@ -48,11 +48,18 @@ def _ours(kind: Kind) -> list[type[Declared]]:
 
 
 def _section(recipe: Recipe) -> str:
-    parts = {"mine": recipe.mine, "contrast": recipe.contrast, "loss": recipe.loss, "batches": recipe.batches}
-    parts["refresh"] = None if repr(recipe.refresh) == "Never()" else recipe.refresh
-    code = "".join(f"    {name + ':':<10}{value!r}\n" for name, value in parts.items() if value is not None)
+    several = len(recipe.phases) > 1
+    code = "\n".join(_phase(phase, named=several) for phase in recipe.phases)
     needs = f" Needs: {', '.join(f'`{name}`' for name in recipe.needs)}." if recipe.needs else ""
     return f"\n## {recipe.name}\n\n{recipe.title}. {recipe.cite}.\n\n{code}\n{recipe.notes}{needs}\n"
+
+
+def _phase(phase: Phase, *, named: bool) -> str:
+    parts = {key: value for key, value in phase.text().items() if value not in (None, "Never()")}
+    lines = [f"{key + ':':<10}{', '.join(value) if isinstance(value, list) else value}" for key, value in parts.items()]
+    if named:
+        lines = [f"- {phase.name}", *(f"  {line}" for line in lines)]
+    return "".join(f"    {line}\n" for line in lines)
 
 
 if __name__ == "__main__":

@@ -286,3 +286,17 @@ def test_whatever_changes_the_result_makes_it_another_run(changed, data, models,
         run.write_text("q1\tQ0\td8\t1\t2.0\tx\n")
     with pytest.raises(StoreError, match=rf"of another run: {changed}\b"):
         miner.mine(collection, stage, **job)
+
+
+@pytest.mark.parametrize("block", [1, 1024])
+def test_only_queries_that_are_mined_for_are_in_the_result(data, tmp_path, block):
+    """Neither those of a held-out split nor, if only unjudged ones are wanted, those with a positive."""
+    rows = data.query_rows("train")
+    data = data.subset({"train": ("train", rows), "test": ("train", rows[1::2])})
+    leaked = rows[1::2]
+    job = {"split": "train", "seed": 0, "encoders": {}}
+    kept = Miner(block=block).mine(data, foils.parse("Random(k=3)"), **job, out=tmp_path / "train").pairs(data)
+    assert set(kept.queries) == set(rows) - set(leaked)
+    lonely = Miner(block=block, without_positives="only")
+    kept = lonely.mine(data, foils.parse("Random(k=3)"), **job, out=tmp_path / "lonely").pairs(data)
+    assert set(kept.queries) == set(data.unjudged)

@@ -69,7 +69,8 @@ def test_a_recipe_without_phases_has_one(tmp_path):
         ("start: base", "adds: warm", "is no list"),
         ("start: base", "teach: pointwise", "loss: a phase that teaches"),
         ("mine: Dense('student', k=20) >> Uniform(k=4)", "loss: InfoNCE()", "loss: a phase that teaches"),
-        ("mine: Dense('student', k=20) >> Uniform(k=4)", "rate: 1", "teach: a cross-encoder needs negatives"),
+        ("mine: Dense('student', k=20) >> Uniform(k=4)", "adds: []", "teach: a cross-encoder needs negatives"),
+        ("teach: pointwise", "teach: pointwise\n    rate: 2", "rate: a phase that teaches"),
         ("loss: 2*InfoNCE()", "loss: 2*InfoNSE()", "unknown loss 'InfoNSE'"),
     ],
 )

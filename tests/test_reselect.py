@@ -17,8 +17,8 @@ import foils
 from foils.cli import main
 from foils.core.errors import PipelineError, SpecError, StoreError
 from foils.core.pairs import CANDIDATE
-from foils.follow import pipeline_of, reselecting
 from foils.mine import Miner
+from foils.pipelines import pipeline_of, reselecting
 from foils.stages import Dense, Random, Top
 from little import HashEncoder, make_beir
 

@@ -38,8 +38,8 @@ class Miner:
     Attributes:
         cache: folder for vectors and indexes; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
         block: queries worked on at a time, 1 to 1,024; memory grows with it.
-        without_positives: ``skip`` queries that have no positive in any split, or ``keep`` them (they get candidates,
-            and margins do not apply to them).
+        without_positives: ``skip`` queries that have no positive in any split, ``keep`` them (they get candidates, and
+            margins do not apply to them), or mine for these ``only``.
         leaks: ``skip`` queries whose normalised text also is a query of a held-out split (`Collection.held_out`), or
             ``keep`` them. Nothing else of other splits is read.
         queries: int32, rows of queries to mine for; of these, those that would be mined for anyway. All by default.
@@ -50,7 +50,7 @@ class Miner:
 
     cache: Path | None = None
     block: int = 1024
-    without_positives: Literal["skip", "keep"] = "skip"
+    without_positives: Literal["skip", "keep", "only"] = "skip"
     leaks: Literal["skip", "keep"] = "skip"
     queries: NDArray[np.int32] | None = field(default=None, compare=False)
     at: float = 0.0
@@ -96,9 +96,11 @@ class Miner:
     def _rows(self, data: Collection, split: str, leaked: NDArray[np.int32]) -> NDArray[np.int32]:
         rows = np.setdiff1d(data.query_rows(split), leaked)
         if self.without_positives == "keep":
-            judged = [data.query_rows(name) for name in data.splits]
-            lonely = np.setdiff1d(np.arange(len(data.queries), dtype=np.int32), np.concatenate([*judged, rows]))
-            rows = np.union1d(rows, lonely)
+            rows = np.union1d(rows, data.unjudged)
+        elif self.without_positives == "only":
+            rows = data.unjudged
+            if not len(rows):
+                raise DataError(f"every query of {data.name!r} has a positive.", remedy="Mine for a split instead.")
         rows = (rows if self.queries is None else np.intersect1d(rows, self.queries)).astype(np.int32)
         if not len(rows) and len(leaked):
             raise DataError(

@@ -21,6 +21,7 @@ from foils.core.weak import Weak
 from foils.stages.stage import Stage
 
 if TYPE_CHECKING:
+    from foils.teach.options import LossName
     from foils.train.contrasts import Contrast
     from foils.train.losses import Loss
     from foils.train.refresh import Refresh
@@ -50,8 +51,9 @@ class Phase:
         teach: the loss of a cross-encoder that is trained in this phase, on what is mined; None to train the student.
         start: weights to begin with: ``base`` (those that were given), ``previous`` (what the phases before made of the
             student), or the name of an earlier phase.
-        queries: ``judged``: those of the split; ``all``: also queries without any judgement, as far as a labeler
-            promotes a positive for them.
+        queries: whose negatives are mined: ``judged``, those of the split; ``unjudged``, those without a positive in
+            any split, which are trained on as far as a labeler promotes a positive for them; or ``all``. If nobody is
+            unjudged, an ``unjudged`` phase mines nothing and trains on what it adds.
         adds: earlier phases whose negatives are trained on as well.
         data: ``titles`` or ``sentences``: weak queries made of the documents, instead of the collection's
             (`foils.core.weak`); None for the collection.
@@ -65,9 +67,9 @@ class Phase:
     loss: Loss
     batches: Any
     refresh: Refresh
-    teach: str | None = None
+    teach: LossName | None = None
     start: str = PREVIOUS
-    queries: Literal["judged", "all"] = "judged"
+    queries: Literal["judged", "unjudged", "all"] = "judged"
     adds: tuple[str, ...] = ()
     data: Weak | None = None
     share: float = 1.0
@@ -85,8 +87,12 @@ class Phase:
     def reads(self) -> tuple[str, ...]:
         """Models that it names, ``student`` included."""
         mining = () if self.mine is None else self.mine.encoders()
-        training = () if self.teach else self.contrast.reads()
-        return tuple(dict.fromkeys((*mining, *training)))
+        frozen = (name for name in self.contrast.frozen() if name != "student")
+        steps = () if self.mine is None else self.mine.steps()
+        written = {getattr(step, "column", None) for step in steps}
+        written |= {name for bringer in self.contrast.bringers() for name in bringer.brings()}
+        training = (*self.contrast.reads(), *frozen, *(name for name in self.loss.reads() if name not in written))
+        return tuple(dict.fromkeys((*mining, *(() if self.teach else training))))
 
 
 @dataclass(frozen=True)
@@ -150,6 +156,12 @@ class Recipe:
     def refresh(self) -> Refresh:
         """That of the only phase."""
         return self.only.refresh
+
+    def models(self) -> tuple[str, ...]:
+        """The models that its phases name and none of them makes."""
+        made = {phase.name for phase in self.phases} if len(self.phases) > 1 else set()
+        named = dict.fromkeys(name for phase in self.phases for name in phase.reads())
+        return tuple(name for name in named if name not in made)
 
     def text(self) -> dict[str, Any]:
         """The recipe as plain values, pipelines in short form."""
@@ -269,6 +281,8 @@ def _check_order(phase: Phase, before: Sequence[Phase]) -> None:
 
 
 def _phase(given: Mapping[str, Any], name: str) -> Phase:
+    from foils.teach.options import LossName
+
     for key in given:
         if key not in _PHASE:
             raise SpecError(f"unknown key {key!r}.{did_you_mean(str(key), _PHASE)}")
@@ -279,9 +293,9 @@ def _phase(given: Mapping[str, Any], name: str) -> Phase:
         loss=parse(str(given.get("loss", "InfoNCE()")), "loss"),
         batches=parse(str(given.get("batches", "Shuffled()")), "batches"),
         refresh=parse(str(given.get("refresh", "Never()")), "refresh"),
-        teach=None if given.get("teach") is None else str(given["teach"]),
+        teach=_one_of(given, "teach", None, get_args(LossName)),
         start=str(given.get("start", PREVIOUS)),
-        queries=_one_of(given, "queries", "judged", ("judged", "all")),
+        queries=_one_of(given, "queries", "judged", ("judged", "unjudged", "all")),
         adds=_names(given, "adds", "[dual-0]"),
         data=_one_of(given, "data", None, get_args(Weak)),
         share=_factor(given, "share"),
@@ -293,7 +307,7 @@ def _phase(given: Mapping[str, Any], name: str) -> Phase:
     if phase.mine is None and repr(phase.refresh) != "Never()":
         raise SpecError(f"refresh: {phase.refresh!r} needs 'mine', which is what it does again.")
     if phase.teach is not None:
-        for key in ("contrast", "loss", "batches", "refresh"):
+        for key in ("contrast", "loss", "batches", "refresh", "share", "rate"):
             if key in given:
                 raise SpecError(f"{key}: a phase that teaches a cross-encoder has none; teach: names its loss.")
     return phase

@@ -19,6 +19,7 @@ from foils.stages.clusters import clusters_of
 from little import OverlapReranker
 
 # Nothing is mined; see tests/train: test_losses.py, test_guides.py, test_search.py.
+PHASED = {"ar2", "ccr-sieve", "cl-drd", "multi-stage", "pair", "rocketqa"}  # tests/test_phased_recipes.py follows them
 TRAINED_ONLY = {"in-batch", "repbert", "gist", "adore", "ltre"}
 TRAINED_ONLY |= {"contaccum", "memory-bank", "mochi", "moco", "negative-cache", "xbm"}
 
@@ -284,11 +285,14 @@ def test_the_mix_draws_from_the_union_of_its_kinds(data, models, context, tmp_pa
 
 
 def test_every_recipe_has_its_test():
-    assert set(shipped()) == {*SLOW, *TRAINED_ONLY, "lu-mix"}
+    assert set(shipped()) == {*SLOW, *TRAINED_ONLY, *PHASED, "lu-mix"}
     for name in shipped():
         recipe = load_recipe(name)
-        assert (recipe.mine is None) == (name in TRAINED_ONLY)
+        assert (len(recipe.phases) > 1) == (name in PHASED)
         assert recipe.cite
         assert recipe.family in {"random", "static", "dynamic", "synthetic"}
-        assert set(recipe.needs) == {*(recipe.mine.encoders() if recipe.mine else ()), *recipe.contrast.reads()}
-        assert all(type(step).__name__ in registry("stage") for step in (recipe.mine.steps() if recipe.mine else ()))
+        assert set(recipe.needs) == set(recipe.models())
+        for phase in recipe.phases:
+            assert phase.mine is not None or name in {*PHASED, *TRAINED_ONLY}
+            steps = () if phase.mine is None else phase.mine.steps()
+            assert all(type(step).__name__ in registry("stage") for step in steps)

@@ -61,8 +61,8 @@ def mine(
     as_json: Json = False,
 ) -> None:
     """Find and choose negatives; an interrupted run goes on with the same command."""
-    from foils.follow import open_models
     from foils.mine import Miner
+    from foils.pipelines import open_models
     from foils.terminal import mined, progress
 
     if watch is not None:
@@ -85,7 +85,7 @@ def mine(
 
 def _watch(run: Path, data: str | None, others: dict[str, Any], as_json: bool) -> None:
     """`mine --watch`: everything but the collection is what the run says."""
-    from foils.follow import open_models
+    from foils.pipelines import open_models
     from foils.terminal import progress
     from foils.train.refresh.watch import read_order
     from foils.train.refresh.watch import watch as look
@@ -104,7 +104,7 @@ def _chosen(
     data: str | None, pipeline: str | None, candidates: Path | None, split: str | None
 ) -> tuple[Stage, Collection, str]:
     """The pipeline, collection and split of `mine`, whose DATA may be left out where there are candidates."""
-    from foils.follow import pipeline_of, reselecting
+    from foils.pipelines import pipeline_of, reselecting
 
     source, text = (None, data) if pipeline is None else (data, pipeline)
     if text is not None and candidates is not None:

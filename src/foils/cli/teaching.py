@@ -37,8 +37,8 @@ def teach(
     as_json: Json = False,
 ) -> None:
     """Train a cross-encoder with calibrated scores, for mining and distillation; the same command goes on."""
-    from foils.follow import open_models, pipeline_of
     from foils.mine import Miner
+    from foils.pipelines import open_models, pipeline_of
     from foils.store import Negatives
     from foils.teach import TeachOptions
     from foils.teach import teach as run

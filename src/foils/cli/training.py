@@ -22,6 +22,8 @@ from foils.cli.options import (
 )
 from foils.cli.output import tell
 
+_TEACH = "teach."
+
 
 def train(
     data: Data,
@@ -35,7 +37,8 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Any other field of TrainOptions.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any field of TrainOptions; teach.NAME: of TeachOptions."),
     ] = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -45,15 +48,19 @@ def train(
     from foils.mine import Miner
     from foils.recipe import load_recipe
     from foils.store import Negatives
+    from foils.teach import TeachOptions
     from foils.terminal import progress, trained
     from foils.train import TrainOptions
 
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **named_values(option)}
+    named = named_values(option)
+    teaching = {name.removeprefix(_TEACH): named.pop(name) for name in list(named) if name.startswith(_TEACH)}
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **named}
     options = TrainOptions.read({name: value for name, value in given.items() if value is not None})
     plan, collection = load_recipe(recipe), loaded(data)
     with progress() as shown:
         ready = None if negatives is None else Negatives.open(negatives)
-        job = Job(checked(split, collection), seed, named_models(encoder), Miner(progress=shown), ready)
+        teach = TeachOptions.read(teaching) if teaching else None
+        job = Job(checked(split, collection), seed, named_models(encoder), Miner(progress=shown), ready, teach=teach)
         result = follow(plan, collection, model, out=out, job=job, options=options)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes one speaks

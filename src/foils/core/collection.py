@@ -147,6 +147,12 @@ class Collection:
         """Queries with at least one positive in the split, ascending, int32 (queries,)."""
         return self.positives(split).queries
 
+    @property
+    def unjudged(self) -> NDArray[np.int32]:
+        """Queries without a positive in any split, ascending, int32."""
+        judged = [self.query_rows(split) for split in self.splits]
+        return np.setdiff1d(np.arange(len(self.queries), dtype=np.int32), np.concatenate(judged))
+
     def leaks(self, a: str, b: str) -> NDArray[np.int32]:
         """Queries with a positive in both splits, int32: the same normalised text in train and test is a leak."""
         return np.intersect1d(self.query_rows(a), self.query_rows(b))

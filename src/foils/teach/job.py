@@ -59,7 +59,7 @@ class TeachJob:
     @property
     def steps(self) -> int:
         """Optimiser steps of the run."""
-        return self.options.max_steps or self.updates_per_epoch * (self.options.epochs or 1)
+        return self.options.max_steps or max(1, round(self.updates_per_epoch * (self.options.epochs or 1)))
 
     @property
     def evaluate_every(self) -> int | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.text import Text
 
-from foils.follow import Trained
+from foils.phase import Trained
 from foils.terminal.layout import columns
 from foils.terminal.negatives import mined
+from foils.train.dev import METRIC
 
 if TYPE_CHECKING:
     from foils.store import Negatives
@@ -18,8 +21,10 @@ if TYPE_CHECKING:
 
 
 def trained(result: Trained) -> RenderableType:
-    """A run: what was mined, the dev curve, and where the model is."""
-    return Group(*_before(result.mined), *_run(result.run))
+    """A run: its phases if it has several, what was mined, the dev curve, and where the model is."""
+    phases = result.run.record.get("phases")
+    before = [] if phases is None else [_phases(phases), Text("")]
+    return Group(*before, *_before(result.mined), *_run(result.run))
 
 
 def taught(teacher: Teacher, found: Negatives | None) -> RenderableType:
@@ -51,3 +56,14 @@ def _run(run: Run) -> list[RenderableType]:
         parts.append(grid)
     finished = " (was finished already)" if run.found_finished else ""
     return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]
+
+
+def _phases(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
+    grid = columns("phase", "negatives", "steps", "dev", "seconds", "model", right=range(1, 5))
+    for phase in listed:
+        measured = [f"{value:.4f}" for name, value in phase.items() if name == METRIC]
+        negatives = f"{phase['counts']['negatives']:,}" if "counts" in phase else ""
+        steps = f"{phase['steps']:,}" if "steps" in phase else "given"
+        seconds = f"{phase['seconds']:,.0f}" if "seconds" in phase else ""
+        grid.add_row(phase["name"], negatives, steps, *(measured or [""]), seconds, escape(phase["model"]))
+    return grid

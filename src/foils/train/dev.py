@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from foils.core import noise
 from foils.core.collection import Collection
 from foils.core.packing import pack, unpack
-from foils.core.pairs import Pairs
+from foils.core.pairs import POSITIVE, Pairs
 from foils.core.ragged import Lists
 from foils.train.options import TrainOptions
 
@@ -54,6 +54,15 @@ def divide(
         return np.setdiff1d(data.query_rows(split), held), held, "dev"
     stay, held = data.holdout(split, options.dev_share, seed)
     return stay, held, split
+
+
+def promoted(data: Collection, negatives: Pairs | None) -> NDArray[np.int32]:
+    """Queries without a positive in any split for which a labeler promoted one, such as RocketQA's unlabelled queries.
+
+    They are trained on like those of the split.
+    """
+    found = np.zeros(0, np.int32) if negatives is None else negatives.query[negatives.label == POSITIVE]
+    return np.intersect1d(found, data.unjudged) if len(found) else found
 
 
 def make_dev(data: Collection, split: str, queries: NDArray[np.int32], options: TrainOptions) -> Dev | None:

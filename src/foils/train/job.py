@@ -20,7 +20,7 @@ from foils.train.batch import STUDENT
 from foils.train.batches import Batches, Plan, Shuffled
 from foils.train.contrasts import Contrast, InBatch
 from foils.train.contrasts.bringer import Site
-from foils.train.dev import Dev, divide, make_dev
+from foils.train.dev import Dev, divide, make_dev, promoted
 from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
 from foils.train.options import Precision, TrainOptions
@@ -48,6 +48,8 @@ class TrainSpec:
         guides: models whose scores the contrast's filters read, by the names that they read; see `foils.train.guides`.
         refresh: when negatives are mined again.
         mining: how; needed if ever they are.
+        share: of the epochs or steps that the options say.
+        rate: factor of the learning rate that they say.
     """
 
     contrast: Contrast = field(default_factory=InBatch)
@@ -59,6 +61,8 @@ class TrainSpec:
     guides: Mapping[str, Encoder] = field(default_factory=dict)
     refresh: Refresh = field(default_factory=Never)
     mining: Mining | None = None
+    share: float = 1.0
+    rate: float = 1.0
 
     def columns(self) -> tuple[str, ...]:
         """The saved columns of the negatives that loss and contrast read: what no guide says.
@@ -142,7 +146,7 @@ class Job:
     @property
     def steps(self) -> int:
         """Optimiser steps of the run."""
-        return self.options.max_steps or self.updates_per_epoch * (self.options.epochs or 1)
+        return self.options.max_steps or max(1, round(self.updates_per_epoch * (self.options.epochs or 1)))
 
     @property
     def evaluate_every(self) -> int | None:
@@ -205,6 +209,7 @@ def prepare(
         PipelineError: ``mini_batch`` with a contrast that it does not go with.
     """
     settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
+    settled = settled.scaled(spec.share, spec.rate)
     student.encoder(settled.max_length)
     if spec.mining is None and not isinstance(spec.refresh, Never):
         raise SpecError(f"refresh={spec.refresh!r}: nothing says how to mine. Give TrainSpec(mining=Mining(…)), too.")
@@ -213,6 +218,7 @@ def prepare(
 
         check_cacheable(student, spec.contrast)
     stay, held, dev_split = divide(data, spec.split, settled, seed)
+    stay = np.union1d(stay, promoted(data, spec.negatives))
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed, columns=spec.columns())
     plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
     read = (*spec.contrast.reads(), *spec.loss.reads())

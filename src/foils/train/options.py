@@ -26,7 +26,7 @@ class TrainOptions:
     """Options of a training run. None means a default that depends on the kind of model.
 
     Attributes:
-        epochs: passes over the rows; 6 for a static (token embedding) model, 1 for a transformer.
+        epochs: passes over the rows, also parts of one; 6 for a static (token embedding) model, 1 for a transformer.
         max_steps: optimiser steps, instead of ``epochs``.
         batch_size: training rows per step and process; 64 static, 32 transformer.
         learning_rate: peak of AdamW, reached after the warm-up, then falling linearly to 0; 1e-2 static, 2e-5
@@ -54,7 +54,7 @@ class TrainOptions:
         report_to: logging integrations of the Hugging Face Trainer, such as ``tensorboard`` or ``wandb``.
     """
 
-    epochs: int | None = None
+    epochs: int | float | None = None
     max_steps: int | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
@@ -76,15 +76,17 @@ class TrainOptions:
         hints = typing.get_type_hints(type(self))
         for field in fields(self):
             object.__setattr__(self, field.name, _typed(field.name, getattr(self, field.name), hints[field.name]))
-        for name in ("epochs", "max_steps", "batch_size", "mini_batch", "max_length", "gradient_accumulation"):
+        for name in ("max_steps", "batch_size", "mini_batch", "max_length", "gradient_accumulation"):
             _require(self, name, 1, None)
         for name in ("evaluate_every", "save_every", "patience", "dev_queries", "dev_docs"):
             _require(self, name, 1, None)
         _require(self, "negatives_per_row", 0, None)
         _require(self, "warmup", 0, 1)
         _require(self, "dev_share", 0, 1)
-        if self.learning_rate is not None and not 0 < self.learning_rate < float("inf"):
-            raise SpecError(f"learning_rate={self.learning_rate!r} must be above 0.")
+        for name in ("learning_rate", "epochs"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < float("inf"):
+                raise SpecError(f"{name}={value!r} must be above 0.")
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
@@ -106,6 +108,16 @@ class TrainOptions:
         if kind == "transformer" and self.max_length is None and on_cpu:
             filled["max_length"] = _CPU_LENGTH
         return replace(self, **filled, precision=precision)
+
+    def scaled(self, share: float, rate: float) -> TrainOptions:
+        """Of options with nothing left open: a share of the length at a multiple of the learning rate."""
+        if share == rate == 1:
+            return self
+        length: dict[str, Any] = {"epochs": None if self.epochs is None else self.epochs * share}
+        assert self.learning_rate is not None
+        if self.max_steps is not None:
+            length["max_steps"] = max(1, round(self.max_steps * share))
+        return replace(self, **length, learning_rate=self.learning_rate * rate)
 
     def record(self) -> dict[str, Any]:
         """All options that can change the weights, as plain values."""

@@ -1,0 +1,138 @@
+"""One phase of a recipe: mine, then train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from foils.adapters.models import load_encoder
+from foils.adapters.precision import Precision
+from foils.core.collection import Collection
+from foils.core.pairs import Pairs
+from foils.mine import Miner
+from foils.pipelines import crossing, open_models
+from foils.recipe import Phase
+from foils.stages.stage import Stage
+from foils.store import Negatives
+
+if TYPE_CHECKING:
+    from foils.teach import TeachOptions
+    from foils.train import Run, TrainOptions
+    from foils.train.refresh import Mining
+
+
+@dataclass(frozen=True)
+class Job:
+    """Where and with what a recipe is followed.
+
+    Attributes:
+        split: whose queries to mine and train on.
+        seed: of every draw.
+        encoders: models by the names that the pipeline uses.
+        miner: cache, progress and the like.
+        negatives: use these instead of mining.
+        precision: of the bi-encoders that mine, where they are loaded by name.
+        teach: how cross-encoders between the phases are trained; their loss is the recipe's.
+    """
+
+    split: str = "train"
+    seed: int = 0
+    encoders: Mapping[str, Any] = field(default_factory=dict)
+    miner: Miner = field(default_factory=Miner)
+    negatives: Negatives | None = None
+    precision: Precision = "auto"
+    teach: TeachOptions | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What following a recipe left.
+
+    Attributes:
+        run: the training run.
+        mined: the negatives that were mined for it; None if the recipe mines nothing or they were there already.
+    """
+
+    run: Run
+    mined: Negatives | None
+
+
+def mine_phase(pipeline: Stage, data: Collection, student: Any, *, job: Job, out: Path) -> Negatives:
+    """What a phase mines.
+
+    Args:
+        pipeline: the stages.
+        data: the collection.
+        student: every bi-encoder that ``job`` does not name.
+        job: split, seed, models, and the like.
+        out: folder of the negatives.
+    """
+    given = {name: model for name, model in job.encoders.items() if name in pipeline.encoders()}
+    models = open_models(pipeline, given, default=student, precision=job.precision)
+    return job.miner.mine(data, pipeline, split=job.split, seed=job.seed, encoders=models, out=out)
+
+
+def train_phase(
+    phase: Phase,
+    data: Collection,
+    model: Any,
+    *,
+    student: Any,
+    negatives: Pairs | None,
+    job: Job,
+    out: Path,
+    options: TrainOptions | None,
+    notes: Mapping[str, Any],
+) -> Run:
+    """What a phase trains.
+
+    Args:
+        phase: the declared decisions.
+        data: the collection.
+        model: weights to begin with.
+        student: every model that contrast or loss read, unless ``job`` names it or the negatives have its scores.
+        negatives: what was mined, or None.
+        job: split, seed, models, and the like.
+        out: folder of the run.
+        options: how long and how fast to train.
+        notes: for the record.
+    """
+    from foils.train import TrainSpec, train
+    from foils.train.batch import STUDENT
+
+    saved = () if negatives is None else tuple(negatives.scores)
+    named = phase.reads()
+    mining = () if phase.mine is None else phase.mine.encoders()
+    given = [name for name in job.encoders if name not in mining]
+    wanted = {name for name in phase.loss.reads() if name in named and (name in given or name not in saved)}
+    frozen = {name for name in phase.contrast.frozen() if name != STUDENT}
+    wanted = {*phase.contrast.reads(), *frozen, *wanted} - crossing(phase.mine)
+    guides = {name: load_encoder(job.encoders.get(name, student), precision=job.precision) for name in sorted(wanted)}
+    spec = TrainSpec(
+        phase.contrast,
+        phase.loss,
+        phase.batches,
+        negatives,
+        job.split,
+        dict(notes),
+        guides,
+        phase.refresh,
+        _mining(phase, job),
+        share=phase.share,
+        rate=phase.rate,
+    )
+    return train(data, spec, model, out=out, seed=job.seed, options=options)
+
+
+def _mining(phase: Phase, job: Job) -> Mining | None:
+    """How to mine again, if the phase ever does; bi-encoders that were not given are the student as it is then."""
+    from foils.train.refresh import Mining, Never
+
+    if phase.mine is None or isinstance(phase.refresh, Never):
+        return None
+    given = {name: model for name, model in job.encoders.items() if name in phase.mine.encoders()}
+    models = open_models(phase.mine, given, precision=job.precision)
+    first = None if job.negatives is None else job.negatives.path
+    return Mining(phase.mine, models, given, job.seed, job.miner, job.precision, first)

@@ -1,0 +1,184 @@
+"""Follow a recipe of several phases: trainings of the student, and of cross-encoders between them, in one run folder.
+
+Each phase is a run of its own in ``phases/NUMBER-NAME``, which goes on where it was cut off and is left alone once it
+is finished; so the same command after a kill repeats nothing. The last phase's model is the run's model.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from foils.adapters.models import load_encoder
+from foils.core.cache import publish
+from foils.core.collection import Collection
+from foils.core.errors import SpecError
+from foils.core.formats import load
+from foils.core.pairs import Pairs, union
+from foils.core.weak import write_weak
+from foils.phase import Job, Trained, mine_phase, train_phase
+from foils.recipe import BASE, PREVIOUS, Phase, Recipe
+from foils.store import Negatives
+
+if TYPE_CHECKING:
+    from foils.train import Run, TrainOptions
+
+log = logging.getLogger(__name__)
+
+
+def follow_phases(
+    recipe: Recipe, data: Collection, model: Any, *, out: Path, job: Job, options: TrainOptions | None
+) -> Trained:
+    """One phase after the other; see `foils.follow.follow`."""
+    from foils.train import TrainOptions
+    from foils.train.run import MODEL, Run, agree, finish_record, read_record, start_record
+
+    _check_models(recipe, job)
+    settings = {
+        "recipe": recipe.text()["phases"],
+        "data": data.fingerprint,
+        "split": job.split,
+        "model": load_encoder(model).fingerprint("document"),
+        "encoders": {name: _identity(given) for name, given in job.encoders.items()},
+        "seed": job.seed,
+        "options": (options or TrainOptions()).record(),
+        **({"teach": job.teach.record()} if job.teach else {}),
+    }
+    record = read_record(out)
+    if record is not None:
+        agree(out, record, settings)
+        if record["status"] == "finished":
+            return Trained(Run(out, record, found_finished=True), None)
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        start_record(out, {"settings": settings, "notes": {"recipe": recipe.text()}})
+    begun = time.monotonic()
+    done = _Done(recipe, data, model, out, job, options)
+    for number, phase in enumerate(recipe.phases, 1):
+        log.info("phase %d of %d: %s", number, len(recipe.phases), phase.name)
+        done.do(phase, number)
+    last = done.runs[recipe.phases[-1].name]
+    publish(out / MODEL, partial(_copied, last.model))
+    finished = {key: last.record[key] for key in ("steps", "best_step", "curve", "losses")}
+    seconds = round(time.monotonic() - begun, 1)
+    run = finish_record(out, {**finished, "phases": done.report, "seconds": seconds})
+    return Trained(run, done.mined.get(recipe.phases[-1].name))
+
+
+class _Done:
+    """What the phases so far have made.
+
+    Attributes:
+        models: by the names of phases, and ``student``: what pipelines and guides take.
+        mined: negatives by the phase that mined them.
+        runs: trainings of the student by phase.
+        report: for the record.
+    """
+
+    def __init__(
+        self, recipe: Recipe, data: Collection, model: Any, out: Path, job: Job, options: TrainOptions | None
+    ) -> None:
+        self.recipe, self.data, self.base, self.out, self.job, self.options = recipe, data, model, out, job, options
+        self.models: dict[str, Any] = {}
+        self.mined: dict[str, Negatives] = {}
+        self.runs: dict[str, Run] = {}
+        self.report: list[dict[str, Any]] = []
+        self.student: Any = model
+
+    def do(self, phase: Phase, number: int) -> None:
+        """One phase, or what is left of it."""
+        folder = self.out / "phases" / f"{number}-{phase.name}"
+        if phase.teach is not None and phase.name in self.job.encoders:
+            self.models[phase.name] = self.job.encoders[phase.name]
+            self.report.append({"name": phase.name, "model": str(self.models[phase.name]), "given": True})
+            return
+        data = self._data(phase, folder)
+        job = replace(self.job, encoders=self._models(phase))
+        if phase.queries != "judged":
+            whom: Literal["keep", "only"] = "keep" if phase.queries == "all" else "only"
+            job = replace(job, miner=replace(job.miner, without_positives=whom))
+        if phase.data is not None:
+            job = replace(job, split="train")
+        if phase.mine is not None and (phase.queries != "unjudged" or len(data.unjudged)):
+            self.mined[phase.name] = mine_phase(phase.mine, data, self.student, job=job, out=folder / "negatives")
+        negatives = self._negatives(phase, data)
+        if phase.teach is not None:
+            self._teach(phase, data, negatives, folder)
+            return
+        self._train(phase, data, negatives, job, folder)
+
+    def _train(self, phase: Phase, data: Collection, negatives: Pairs | None, job: Job, folder: Path) -> None:
+        start = {BASE: self.base, PREVIOUS: self.student}.get(phase.start)
+        start = self.runs[phase.start].model if start is None else start
+        run = train_phase(
+            phase,
+            data,
+            start,
+            student=self.student,
+            negatives=negatives,
+            job=job,
+            out=folder,
+            options=self.options,
+            notes={"recipe": self.recipe.name, "phase": phase.name},
+        )
+        self.runs[phase.name], self.student = run, str(run.model)
+        self.models[phase.name] = self.student
+        counts = run.record["counts"]["train"]
+        made = {"model": str(run.model.relative_to(self.out)), "steps": run.steps, "seconds": run.record["seconds"]}
+        self.report.append({"name": phase.name, **made, **run.metrics, "counts": counts})
+
+    def _models(self, phase: Phase) -> dict[str, Any]:
+        known = {**self.job.encoders, **self.models}
+        return {name: known[name] for name in phase.reads() if name in known}
+
+    def _data(self, phase: Phase, folder: Path) -> Collection:
+        if phase.data is None:
+            return self.data
+        place = folder.with_name(f"{folder.name}-data")
+        return load(publish(place, lambda partial: _weak(self.data, partial, phase, self.job.seed)))
+
+    def _negatives(self, phase: Phase, data: Collection) -> Pairs | None:
+        kept = [self.mined[name].kept(data) for name in (phase.name, *phase.adds) if name in self.mined]
+        return union(kept) if kept else None
+
+    def _teach(self, phase: Phase, data: Collection, negatives: Pairs | None, folder: Path) -> None:
+        from foils.teach import TeachOptions, teach
+
+        assert phase.teach is not None
+        assert negatives is not None, "a phase that teaches mines"
+        base = self.models.get(phase.start) or self.job.encoders.get(f"{phase.name}.base", self.base)
+        options = replace(self.job.teach or TeachOptions(), loss=phase.teach)
+        taught = teach(data, negatives, base, out=folder, split=self.job.split, seed=self.job.seed, options=options)
+        self.models[phase.name] = str(taught.model)
+        made = {"model": str(taught.model.relative_to(self.out)), "steps": taught.steps, **taught.metrics}
+        self.report.append({"name": phase.name, **made, "seconds": taught.record["seconds"]})
+
+
+def _check_models(recipe: Recipe, job: Job) -> None:
+    taught = {phase.name for phase in recipe.phases if phase.teach is not None}
+    named = {name for phase in recipe.phases for name in phase.reads()} | taught | {f"{name}.base" for name in taught}
+    made = {phase.name for phase in recipe.phases if phase.teach is None}
+    for name in job.encoders:
+        if name not in named or name in made:
+            used = ", ".join(map(repr, sorted(named - made)))
+            raise SpecError(f"--encoder {name}=…: recipe {recipe.name!r} takes no model {name!r}; it takes: {used}.")
+
+
+def _identity(model: Any) -> str:
+    # By content where that costs nothing; the phases that use a model compare its weights in any case.
+    made = getattr(model, "fingerprint", None)
+    return str(model) if made is None else str(made("document") if callable(made) else made)
+
+
+def _weak(data: Collection, folder: Path, phase: Phase, seed: int) -> None:
+    assert phase.data is not None
+    write_weak(data, folder, phase.data, seed)
+
+
+def _copied(model: Path, folder: Path) -> None:
+    shutil.copytree(model, folder, dirs_exist_ok=True)
