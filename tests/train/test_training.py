@@ -88,7 +88,7 @@ def test_the_result_is_a_plain_model_and_a_record(finished):
     assert sorted(path.name for path in finished.out.iterdir()) == ["model", "run.json"]
     record = json.loads((finished.out / "run.json").read_text())
     assert record["status"] == "finished"
-    assert record["settings"]["recipe"]["loss"] == "InfoNCE(temperature=0.05)"
+    assert record["settings"]["recipe"]["loss"] == InfoNCE().full()
     assert record["settings"]["options"]["batch_size"] == 16
     assert record["notes"] == {"recipe": "mine: nothing"}
     assert record["counts"]["dev"]["held_out"] + record["counts"]["train"]["queries"] == 180
