@@ -92,7 +92,7 @@ def train_phase(
         phase: the declared decisions.
         data: the collection.
         model: weights to begin with.
-        student: every model that contrast or loss read, unless ``job`` names it or the negatives have its scores.
+        student: every model that the contrast reads and ``job`` does not name.
         negatives: what was mined, or None.
         job: split, seed, models, and the like.
         out: folder of the run.
@@ -102,11 +102,9 @@ def train_phase(
     from foils.train import TrainSpec, train
     from foils.train.batch import STUDENT
 
-    saved = () if negatives is None else tuple(negatives.scores)
-    named = phase.reads()
+    # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
     mining = () if phase.mine is None else phase.mine.encoders()
-    given = [name for name in job.encoders if name not in mining]
-    wanted = {name for name in phase.loss.reads() if name in named and (name in given or name not in saved)}
+    wanted = {name for name in phase.loss.reads() if name in job.encoders and name not in mining}
     frozen = {name for name in phase.contrast.frozen() if name != STUDENT}
     wanted = {*phase.contrast.reads(), *frozen, *wanted} - crossing(phase.mine)
     guides = {name: load_encoder(job.encoders.get(name, student), precision=job.precision) for name in sorted(wanted)}
