@@ -264,9 +264,9 @@ def spy_on_batches(monkeypatch):
     seen = []
     feed = Feeder.__call__
 
-    def spying(self, chosen):
-        features, ids = feed(self, chosen)
-        seen.append((self, {name: tensor.numpy() for name, tensor in ids.items() if name != "saved"}))
+    def spying(self, chosen, *, watched=False):
+        features, ids = feed(self, chosen, watched=watched)
+        seen.append((self, {name: ids[name].numpy() for name in ids if name not in ("saved", "ranks")}))
         return features, ids
 
     monkeypatch.setattr(Feeder, "__call__", spying)

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.adapters.protocols import Kind
+from foils.core.pairs import POSITIVE
 from foils.train.batch import Layout, lay_out, tensors
 from foils.train.job import Job
 from foils.train.reading import Reader
+from foils.train.rows import Saved
 from foils.train.towers import Standing
 
 
@@ -47,23 +49,26 @@ class Feeder:
             else Standing(job.docs),
         }
 
-    def __call__(self, chosen: NDArray[np.int64]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    def __call__(
+        self, chosen: NDArray[np.int64], *, watched: bool = False
+    ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Features of the distinct queries and of the distinct documents, and the layout as tensors, on the CPU.
 
         Args:
             chosen: numbers of training rows, (B,).
+            watched: whether the raw ranks of the negatives are wanted, too.
         """
         layout = lay_out(self.plan.rows, chosen, self.plan.epoch, self.limit)
         features = [self.features(layout.queries, "query"), self.features(layout.docs, "document")]
-        return features, {**tensors(layout), "saved": self._saved(layout)}
+        ids = {**tensors(layout), "saved": self._looked_up(layout, self.plan.rows.saved)}
+        return features, {**ids, "ranks": self._looked_up(layout, self.plan.rows.ranks)} if watched else ids
 
     def features(self, rows: NDArray[np.int32], kind: Kind) -> dict[str, Any]:
         """Features of the texts in some rows of the collection, on the CPU."""
         return self.readers[kind].features(rows)
 
-    def _saved(self, layout: Layout) -> dict[str, Any]:
+    def _looked_up(self, layout: Layout, columns: Mapping[str, Saved]) -> dict[str, Any]:
         import torch
 
-        saved, queries = self.plan.rows.saved, layout.queries[layout.at]
-        wanted = layout.own | (layout.label == 1)
-        return {name: torch.from_numpy(column.of(queries, layout.docs, wanted)) for name, column in saved.items()}
+        queries, wanted = layout.queries[layout.at], layout.own | (layout.label == POSITIVE)
+        return {name: torch.from_numpy(column.of(queries, layout.docs, wanted)) for name, column in columns.items()}

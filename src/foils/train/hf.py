@@ -58,9 +58,15 @@ class FoilsTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
     def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """What `Objective` takes."""
-        features, ids = self.feeder(inputs["row"].cpu().numpy())
+        features, ids = self.feeder(inputs["row"].cpu().numpy(), watched=self.loss.watching)
         device = self.args.device
         return [batch_to_device(part, device) for part in features], batch_to_device(ids, device)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With the loss goes what the objective has to report, under ``foils/``."""
+        if "loss" in logs:
+            logs = {**logs, **{f"foils/{name}": value for name, value in self.loss.report().items()}}
+        super().log(logs, start_time)
 
     def feed(self, rows: NDArray[np.int32], kind: Kind) -> dict[str, Any]:
         """Features of other rows of the collection, on the model's device."""
@@ -154,6 +160,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Tell the objective where training is; schedules are pure functions of it."""
         self.objective.number, self.objective.progress = state.global_step, state.global_step / state.max_steps
+        self.objective.watching = (state.global_step + 1) % state.logging_steps == 0
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -262,7 +262,13 @@ def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: f
     model = trainer.restore(checkpoints.folder_of(job.out, best))
     publish(job.out / MODEL, lambda folder: craft.write(job, model, folder, curve, best))
     losses = [{"step": entry["step"], "loss": entry["loss"]} for entry in history if "loss" in entry]
-    outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses}
+    prefix = "foils/"
+    seen = [
+        {"step": entry["step"], **{k.removeprefix(prefix): v for k, v in entry.items() if k.startswith(prefix)}}
+        for entry in history
+        if "loss" in entry
+    ]
+    outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses, "health": seen}
     finish_record(job.out, {**outcome, "resumed": resumed, "seconds": round(seconds, 1)})
     checkpoints.prune(job.out, generations.needed(job.out))
     shutil.rmtree(job.out / "eval", ignore_errors=True)

@@ -23,6 +23,7 @@ from foils.train.contrasts import Contrast
 from foils.train.contrasts.bringer import Site
 from foils.train.ema import SlowWeights
 from foils.train.guides import Guide
+from foils.train.health import health
 from foils.train.learned import learned, put
 from foils.train.losses import Loss
 from foils.train.processes import average, shared
@@ -57,6 +58,8 @@ class Objective(nn.Module):
     Attributes:
         number: optimiser steps done.
         progress: share of training that is done, 0 to 1.
+        watching: whether to look at what the negatives of the next step do.
+        seen: what was seen last; see `foils.train.health`.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Objective(nn.Module):
         self.guides, self.feed = dict(guides or {}), feed
         self.number, self.progress = 0, 0.0
         self.site = site
+        self.watching, self.seen = False, dict[str, float]()
         self.reduced = half
         bringers = contrast.bringers()
         # The lists of PyTorch forget the types of what is in them; registered here, used through these.
@@ -129,8 +133,11 @@ class Objective(nn.Module):
             seen, others = batch.detached(), contrast.allowed(batch)
             made = {each: bringers[each].derive(each, step, seen, others) for each in late}
             batch = widened(batch, step, made)
-        rows = loss(batch, contrast.allowed(batch))
+        allowed = contrast.allowed(batch)
+        rows = loss(batch, allowed)
         value = shared(rows.mean(), len(rows))
+        if self.watching:
+            self.seen = health(batch, allowed, value, ids.get("ranks", {}))
         for bringer, carrier in bringers.items():
             carrier.after(bringer, step)
         return value
@@ -157,8 +164,8 @@ class Objective(nn.Module):
             slow.follow(getattr(self.model, "module", self.model))
 
     def report(self) -> dict[str, float]:
-        """What to log besides the loss: numbers that change in training."""
-        shown = {}
+        """What to log besides the loss: the step that was watched, and numbers that change in training."""
+        shown = dict(self.seen)
         for (_, path, found), number in zip(self.places, self.learned, strict=True):
             shown[str(path[-1])] = number.detach().exp().clamp(found.lo, found.hi).item()
         for carrier in self.carriers:

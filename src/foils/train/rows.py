@@ -67,6 +67,7 @@ class Rows:
         keys: uint64 (n,), a key per row made of the external ids: what shuffling is keyed by.
         report: counts, for the record.
         saved: scores and other columns that were saved with the mined pairs and are read in training, by name.
+        ranks: raw ranks of the mined pairs by source.
     """
 
     query: NDArray[np.int32]
@@ -79,6 +80,7 @@ class Rows:
     keys: NDArray[np.uint64]
     report: Mapping[str, int]
     saved: Mapping[str, Saved] = field(default_factory=dict)
+    ranks: Mapping[str, Saved] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.query)
@@ -162,7 +164,8 @@ def make_rows(
             "queries": len(known.queries),
             **counts,
         },
-        saved={name: _saved(mined, name, data.same) for name in columns},
+        saved={name: _saved(mined, mined.scores[name], data.same) for name in columns},
+        ranks=_ranks(mined, data.same),
     )
 
 
@@ -187,9 +190,10 @@ def renewed(rows: Rows, data: Collection, negatives: Pairs, seed: int) -> Rows:
         np.concatenate((before[0], promoted.query)), np.concatenate((before[1], data.same[promoted.doc])), rows.queries
     )
     lists, counts = _clean(data, wrong, known, seed)
-    saved = {name: _merged(_saved(negatives, name, data.same), old) for name, old in rows.saved.items()}
+    saved = {name: _merged(_saved(negatives, negatives.scores[name], data.same), old) for name, old in rows.saved.items()}
     report = {**rows.report, **counts}
-    return replace(rows, known=Lists(known.starts, known.doc), negatives=lists, report=report, saved=saved)
+    ranks = _ranks(negatives, data.same)
+    return replace(rows, known=Lists(known.starts, known.doc), negatives=lists, report=report, saved=saved, ranks=ranks)
 
 
 def _merged(first: Saved, second: Saved) -> Saved:
@@ -198,12 +202,15 @@ def _merged(first: Saved, second: Saved) -> Saved:
     return Saved(keys, np.concatenate((first.values, second.values))[at])
 
 
-def _saved(pairs: Pairs, name: str, same: NDArray[np.int32]) -> Saved:
+def _ranks(pairs: Pairs, same: NDArray[np.int32]) -> dict[str, Saved]:
+    return {name: _saved(pairs, np.where(rank > 0, rank, np.nan), same) for name, rank in pairs.ranks.items()}
+
+
+def _saved(pairs: Pairs, values: NDArray[np.floating], same: NDArray[np.int32]) -> Saved:
     """Of documents with the same text, the value of the first that has one."""
-    values = pairs.scores[name]
     has = ~np.isnan(values)
     keys, first = np.unique(pack(pairs.query[has], same[pairs.doc[has]]), return_index=True)
-    return Saved(keys, values[has][first])
+    return Saved(keys, values[has][first].astype(np.float32))
 
 
 def _known(data: Collection, parts: list[Pairs], queries: NDArray[np.int32]) -> Pairs:
