@@ -88,7 +88,7 @@ class _Forgetful:
     """What `Schedule` asks of an objective; a teacher's has nothing to remember besides the model."""
 
     def __init__(self) -> None:
-        self.number, self.progress = 0, 0.0
+        self.number, self.progress, self.watching = 0, 0.0, False
 
     def agree(self) -> None:
         """Nothing is shared."""

@@ -119,6 +119,7 @@ class Told(checkpoints.Remembering, Protocol):
 
     number: int
     progress: float
+    watching: bool
 
     def agree(self) -> None:
         """Before an optimiser step."""

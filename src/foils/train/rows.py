@@ -190,7 +190,9 @@ def renewed(rows: Rows, data: Collection, negatives: Pairs, seed: int) -> Rows:
         np.concatenate((before[0], promoted.query)), np.concatenate((before[1], data.same[promoted.doc])), rows.queries
     )
     lists, counts = _clean(data, wrong, known, seed)
-    saved = {name: _merged(_saved(negatives, negatives.scores[name], data.same), old) for name, old in rows.saved.items()}
+    saved = {
+        name: _merged(_saved(negatives, negatives.scores[name], data.same), old) for name, old in rows.saved.items()
+    }
     report = {**rows.report, **counts}
     ranks = _ranks(negatives, data.same)
     return replace(rows, known=Lists(known.starts, known.doc), negatives=lists, report=report, saved=saved, ranks=ranks)
