@@ -89,6 +89,14 @@ class Miner:
             counted["indexes"] = _indexes(pipeline, ctx)
             return staging.publish({"parts": -(-len(rows) // part_size(len(rows))), **counted})
 
+    def rows(self, data: Collection, split: str) -> NDArray[np.int32]:
+        """The queries that it mines for, int32, ascending.
+
+        Raises:
+            DataError: there are none.
+        """
+        return self._rows(data, split, _leaked(data, split) if self.leaks == "skip" else np.zeros(0, np.int32))
+
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.progress is not None:
             self.progress(what, min(done, total), total)

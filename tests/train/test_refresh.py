@@ -42,6 +42,8 @@ def test_text_forms(text):
         ("Alongside(steps=0)", r"steps must be at least 1"),
         ("Every(epochs=0)", "epochs must be above 0"),
         ("Every(steps=3, encode='none')", "encode must be one of 'all', 'queries', 'pool'"),
+        ("Every(steps=3, share=0)", "share must be above 0, at most 1"),
+        ("Every(steps=3, missed=-1)", "missed must be between 0 and 1"),
         ("Every(steps=3, chunks=0)", "chunks must be at least 1"),
         ("At(times=[])", "times must be ascending, above 0 and below 1"),
         ("At(times=[0.5, 0.2])", "times must be ascending"),

@@ -25,6 +25,7 @@ from foils.train.curve import best_step, curve_of
 from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
 
 PIN = "checkpoint.json"  # of weights that are at work: the step of their checkpoint
+_DOCUMENTS = ".documents-"
 FIGURES = "generation"  # of a manifest: what is known of a generation besides its negatives
 
 
@@ -38,11 +39,18 @@ def weights_of(run: Path, number: int) -> Path:
     return run / GENERATIONS / f".weights-{number}"
 
 
+def documents_of(run: Path, number: int) -> Path:
+    """Where the vectors of all documents lie that the next generation takes up, if it encodes only some anew."""
+    return run / GENERATIONS / f"{_DOCUMENTS}{number}.npy"
+
+
 def tidy(run: Path) -> None:
     """Remove what was begun and will not be finished."""
     for path in (run / GENERATIONS).glob(".*"):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
+        elif path.name.startswith(_DOCUMENTS):
+            path.unlink(missing_ok=True)
 
 
 def complete(run: Path) -> list[int]:

@@ -106,6 +106,7 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         if self.miner is not None:
             self.miner.terminate()
             self.miner.wait()
+        if self.place.rank == 0 and (self.refresh.waits or self.miner is not None):
             generations.tidy(self.job.out)
 
     def _start(self) -> None:

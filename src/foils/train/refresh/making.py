@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from foils.adapters.sentence import SentenceEncoder
 from foils.compare import compare
 from foils.core.collection import Collection
 from foils.core.noise import key_of
+from foils.mine import Miner
 from foils.staging import alone
 from foils.store import MANIFEST, Negatives
 from foils.train.checkpoints import write_json
-from foils.train.generations import FIGURES, folder_of, mined_for, previous
+from foils.train.generations import FIGURES, documents_of, folder_of, mined_for, previous
 from foils.train.refresh.mining import Mining
 from foils.train.refresh.values import Refresh
+from foils.train.refresh.vectors import Carrying
 from foils.train.run import GENERATIONS, NEGATIVES
 
 
@@ -55,9 +56,20 @@ class Maker:
         place, began = folder_of(self.run, number), time.monotonic()
         with alone(place, lambda: None):
             if (place / MANIFEST).exists():
+                self._clean(number)
                 return Negatives.open(place)
-            student = self._student(weights, step)
-            found = self._mined(number, step, dict.fromkeys(self.mining.students, student))
+            miner, student = self._miner(number, step), self._student(weights, step)
+            snapshot, encoded = self._carrying(number, miner).vectors(student)
+            # Another seed, so that of the same candidates others are drawn.
+            seed = key_of(f"generation {number} of {self.mining.seed}") >> 16
+            found = miner.mine(
+                self.data,
+                self.mining.pipeline,
+                split=self.split,
+                seed=seed,
+                encoders={**self.mining.models, **dict.fromkeys(self.mining.students, snapshot)},
+                out=self.run / GENERATIONS / f".{number}",
+            )
             figures = {
                 "number": number,
                 "step": step,
@@ -65,13 +77,19 @@ class Maker:
                 "progress": round(step / self.steps, 6),
                 "weights": student.fingerprint("document"),
                 **({"chunk": (number - 1) % self.refresh.chunks} if self.refresh.chunks > 1 else {}),
+                **encoded,
                 **self._agreement(number, found),
                 "seconds": round(time.monotonic() - began, 1),
             }
             write_json(found.path / MANIFEST, {**found.manifest, FIGURES: figures})
             found.path.replace(place)
-            shutil.rmtree(self._store(number), ignore_errors=True)
+            self._clean(number)
         return Negatives.open(place)
+
+    def _clean(self, number: int) -> None:
+        """Remove the vectors that a published generation was made with, but for those that the next one takes up."""
+        shutil.rmtree(self._store(number), ignore_errors=True)
+        documents_of(self.run, number - 1).unlink(missing_ok=True)
 
     def _student(self, weights: Path, step: int) -> SentenceEncoder:
         name = f"student at step {step}"
@@ -81,17 +99,21 @@ class Maker:
         # Not the cache: nobody will ever ask for vectors of these weights again.
         return self.run / GENERATIONS / f".vectors-{number}"
 
-    def _mined(self, number: int, step: int, students: Mapping[str, Any]) -> Negatives:
-        for student in students.values():
-            student.store = self._store(number)
+    def _carrying(self, number: int, miner: Miner) -> Carrying:
+        return Carrying(
+            self.data,
+            self.refresh,
+            miner.rows(self.data, self.split),
+            documents_of(self.run, number - 1),
+            documents_of(self.run, number),
+            self._store(number),
+            number,
+        )
+
+    def _miner(self, number: int, step: int) -> Miner:
         chunks = self.refresh.chunks
         rows = None if chunks == 1 else mined_for(self.data, number, chunks)
-        miner = replace(self.mining.miner, at=step / self.steps, overwrite=True, queries=rows)
-        # Another seed, so that of the same candidates others are drawn.
-        seed = key_of(f"generation {number} of {self.mining.seed}") >> 16
-        out = self.run / GENERATIONS / f".{number}"
-        models = {**self.mining.models, **students}
-        return miner.mine(self.data, self.mining.pipeline, split=self.split, seed=seed, encoders=models, out=out)
+        return replace(self.mining.miner, at=step / self.steps, overwrite=True, queries=rows)
 
     def _agreement(self, number: int, found: Negatives) -> dict[str, Any]:
         """How alike it is to what was mined before for the same queries."""

@@ -20,8 +20,9 @@ class Refresh(Declared):
     role: ClassVar[Kind] = "refresh"
     waits: ClassVar[bool] = True
     encode: Encode = "all"  # what is encoded with the new weights
+    share: float = 0.15  # of the documents that 'pool' encodes
+    missed: float = 0.05  # of the lists that may be missed, by estimate; above it, everything is encoded
     chunks: int = 1  # generations until every query was mined for once
-    missed: float = 0.05  # estimated share of the lists that a cheap refresh may miss; above it, all is encoded
     keep: int = 2  # generations whose checkpoints stay, to go back to
 
     def due(self, steps: int, steps_per_epoch: int) -> tuple[int, ...]:
@@ -36,6 +37,7 @@ class Refresh(Declared):
     def check(self) -> None:
         """Bounds that all share."""
         require(self.chunks >= 1, self, "chunks", "at least 1")
+        require(0 < self.share <= 1, self, "share", "above 0, at most 1")
         require(0 <= self.missed <= 1, self, "missed", "between 0 and 1")
         require(self.keep >= 1, self, "keep", "at least 1")
 
@@ -52,13 +54,25 @@ class Every(Refresh):
     Negatives that the model finds hard at one time are easy for it a while later (Xiong et al. 2021, ANCE,
     arXiv:2007.00808, section 3). With ``chunks`` each generation mines for one share of the queries in turn, as ANCE
     does with its ``ann_chunk_factor`` of 5; the others keep the lists they have.
+
+    What is encoded with the new weights (queries always):
+
+    - ``all`` documents.
+    - ``queries``: no document, as ADORE (Zhan et al. 2021, arXiv:2104.08051, section 4.2) does throughout; 2 % of them
+      are encoded for the estimate alone.
+    - ``pool``: a ``share`` of the documents, half of it those that stand highest in most lists and half at random. The
+      others are moved as those have moved, by a linear map.
+
+    The first generation encodes everything. Later ones estimate from the random documents what share of the lists they
+    miss (in the manifest, with a 95 % interval); beyond ``missed`` they encode everything after all.
     """
 
     steps: int | None = None  # optimiser steps between two generations
     epochs: float | None = None  # or passes over the training rows
     encode: Encode = "all"  # what is encoded with the new weights
+    share: float = 0.15  # of the documents that 'pool' encodes
+    missed: float = 0.05  # of the lists that may be missed, by estimate; above it, everything is encoded
     chunks: int = 1  # generations until every query was mined for once
-    missed: float = 0.05  # estimated share of the lists that a cheap refresh may miss; above it, all is encoded
     keep: int = 2  # generations whose checkpoints stay, to go back to
 
     def check(self) -> None:
