@@ -9,7 +9,7 @@ import pytest
 import torch
 from sentence_transformers import SentenceTransformer
 
-from foils.adapters import exact
+from foils.adapters import ann, ann_text, exact
 from foils.adapters.models import load_encoder
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import ModelError, PipelineError, SpecError
@@ -271,3 +271,26 @@ def test_the_whole_step_is_adore(learnable, static_path, tmp_path, k, cut):
     place = {doc: at for at, doc in enumerate(leaders.tolist())}
     expected = [slow_adore(line, place[d], k, cut, 0.3) for line, d in zip(scores, own, strict=True)]
     assert value.item() == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_gradient_caching_is_the_same_step(learnable, still_path, tmp_path):
+    spec, options = TrainSpec(Search(k=10), RankNet(temperature=0.05)), replace(FAST, max_steps=3, learning_rate=1e-3)
+    runs = [
+        train(learnable, spec, str(still_path), out=tmp_path / str(size), options=replace(options, mini_batch=size))
+        for size in (None, 5)
+    ]
+    np.testing.assert_allclose(*(weights(run.model, "query") for run in runs), atol=1e-6)
+    np.testing.assert_array_equal(*(weights(run.model, "document") for run in runs))
+
+
+def test_an_approximate_index_gives_its_own_list(learnable, static_path, tmp_path):
+    pytest.importorskip("faiss")
+    contrast = Search(k=5, index="ivf-flat(nlist=8, nprobe=1, recall=0.0)")
+    site = a_site(learnable, static_path, contrast, tmp_path)
+    asked = site.student.encoder(None).encode(learnable.queries.texts(site.queries), "query")
+    carrier = Searching(contrast, site)
+    settings = ann_text.parse(contrast.index).derive(len(site.docs), site.docs.shape[1], 6)
+    theirs = ann.build(settings, np.array(site.docs)).search(asked, 6)[0]
+    np.testing.assert_array_equal(carrier.nearest(asked, 5), distinct(theirs, learnable.same, 5))
+    exact_lists = Searching(Search(k=5), site).nearest(asked, 5)
+    assert (carrier.nearest(asked, 5) != exact_lists).any()
