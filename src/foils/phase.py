@@ -92,7 +92,7 @@ def train_phase(
         phase: the declared decisions.
         data: the collection.
         model: weights to begin with.
-        student: every model that the contrast reads and ``job`` does not name.
+        student: every model that contrast and batches read and ``job`` does not name.
         negatives: what was mined, or None.
         job: split, seed, models, and the like.
         out: folder of the run.
@@ -105,8 +105,8 @@ def train_phase(
     # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
     mining = () if phase.mine is None else phase.mine.encoders()
     wanted = {name for name in phase.loss.reads() if name in job.encoders and name not in mining}
-    frozen = {name for name in phase.contrast.frozen() if name != STUDENT}
-    wanted = {*phase.contrast.reads(), *frozen, *wanted} - crossing(phase.mine)
+    others = {name for name in (*phase.contrast.frozen(), *phase.batches.encoders()) if name != STUDENT}
+    wanted = {*phase.contrast.reads(), *others, *wanted} - crossing(phase.mine)
     guides = {name: load_encoder(job.encoders.get(name, student), precision=job.precision) for name in sorted(wanted)}
     spec = TrainSpec(
         phase.contrast,

@@ -87,11 +87,12 @@ class Phase:
     def reads(self) -> tuple[str, ...]:
         """Models that it names, ``student`` included."""
         mining = () if self.mine is None else self.mine.encoders()
-        frozen = (name for name in self.contrast.frozen() if name != "student")
+        others = (*self.contrast.frozen(), *self.batches.encoders())
+        used = (name for name in others if name != "student")
         steps = () if self.mine is None else self.mine.steps()
         written = {getattr(step, "column", None) for step in steps}
         written |= {name for bringer in self.contrast.bringers() for name in bringer.brings()}
-        training = (*self.contrast.reads(), *frozen, *(name for name in self.loss.reads() if name not in written))
+        training = (*self.contrast.reads(), *used, *(name for name in self.loss.reads() if name not in written))
         return tuple(dict.fromkeys((*mining, *(() if self.teach else training))))
 
 

@@ -16,7 +16,7 @@ from foils.stages.filters import Between, PositiveAware, Ranks
 from foils.stages.readers import Filter
 from foils.stages.windows import Angle, SemiHard
 from foils.train.batch import Batch, batch_of, lay_out, tensors
-from foils.train.batches import Plan, Shuffled, count, cut
+from foils.train.batches import Ground, Plan, Shuffled, count, cut
 from foils.train.rows import make_rows
 from foils.train.step import Step
 
@@ -161,7 +161,7 @@ def test_plan_is_a_permutation_keyed_by_seed_and_epoch(fake):
     rows = make_rows(data, "train", queries=ALL)
 
     def order(seed, epoch):
-        plan = Plan(Shuffled(), rows, 6, seed)
+        plan = Plan(Shuffled(), Ground(rows, 6, seed))
         plan.set_epoch(epoch)
         batches = list(plan)
         assert len(batches) == len(plan)
@@ -173,5 +173,5 @@ def test_plan_is_a_permutation_keyed_by_seed_and_epoch(fake):
     # The order of pairs does not depend on which other rows there are.
     fewer = make_rows(data, "train", queries=ALL[:5])
     ranked = [(rows.query[i], rows.doc[i]) for i in order(0, 0) if rows.query[i] < 5]
-    plan = Plan(Shuffled(), fewer, 6, 0)
+    plan = Plan(Shuffled(), Ground(fewer, 6, 0))
     assert [(fewer.query[i], fewer.doc[i]) for i in chain.from_iterable(plan)] == ranked

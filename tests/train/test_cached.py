@@ -98,8 +98,16 @@ def with_columns(step, names):
 
 
 @pytest.mark.parametrize("name", registry("loss"))
-def test_every_loss_goes_with_it(learnable, still_path, name):
+def test_every_loss_goes_with_it_or_is_refused(learnable, still_path, name):
     loss, student = default(registry("loss")[name]), wide(still_path)
+    if loss.augmentations():
+        site = site_of(learnable, student)
+        with pytest.raises(PipelineError, match=f"{name}.*encodes texts of its own"):
+            check_cacheable(student, InBatch(), InfoNCE() + 0.1 * loss)
+        with pytest.raises(PipelineError, match="encodes texts of its own"):
+            CachedObjective(student, InBatch(), loss, site=site, mini_batch=5)(*a_batch(learnable, student, range(6)))
+        return
+    check_cacheable(student, InBatch(), loss)
     step = with_columns(a_batch(learnable, student, range(12)), loss.reads())
     expected = gradients(Objective(student, InBatch(), loss), [step])
     assert_equal(gradients(CachedObjective(student, InBatch(), loss, mini_batch=5), [step]), expected, 1e-11)
@@ -110,9 +118,9 @@ def test_every_contrast_goes_with_it_or_is_refused(learnable, still_path, name, 
     contrast, student = default(registry("contrast")[name]), wide(still_path)
     if any(bringer.encodes for bringer in contrast.bringers()):
         with pytest.raises(PipelineError, match="mini_batch"):
-            check_cacheable(student, contrast)
+            check_cacheable(student, contrast, InfoNCE())
         return
-    check_cacheable(student, contrast)
+    check_cacheable(student, contrast, InfoNCE())
     both = towers(student, contrast, {}, learnable, tmp_path)
     parts = (both.student, contrast, InfoNCE(temperature=0.3))
     steps = [a_batch(learnable, both.student, span, standing=both.docs) for span in (range(12), range(12, 20))]
@@ -262,12 +270,12 @@ def test_moving_averages_go_with_it_further_texts_do_not(learnable, still_path):
     expected = gradients(Objective(student, InBatch() + Slowly(), BOTH, site=site), [step])
     cached = CachedObjective(student, InBatch() + Slowly(), BOTH, site=site, mini_batch=3)
     assert_equal(gradients(cached, [step]), expected, 1e-12)
-    check_cacheable(student, InBatch() + Slowly())
-    with pytest.raises(PipelineError, match=r"Slowly.. encodes documents of its own"):
-        check_cacheable(student, InBatch() + Encoding())
+    check_cacheable(student, InBatch() + Slowly(), BOTH)
+    with pytest.raises(PipelineError, match=r"Slowly.. encodes texts of its own"):
+        check_cacheable(student, InBatch() + Encoding(), BOTH)
     feed = lambda rows, kind: student.features(learnable.corpus.texts(rows), kind, None)  # noqa: E731
     cached = CachedObjective(student, Undeclared(), BOTH, site=site, feed=feed, mini_batch=3)
-    with pytest.raises(PipelineError, match="encodes documents of its own"):
+    with pytest.raises(PipelineError, match="encodes texts of its own"):
         cached(*step)
 
 

@@ -17,7 +17,7 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.teach.base import open_base
 from foils.teach.dev import Candidates, candidates
 from foils.teach.options import TeachOptions
-from foils.train.batches import Plan, Shuffled
+from foils.train.batches import Ground, Plan, Shuffled
 from foils.train.dev import divide
 from foils.train.job import Place
 from foils.train.rows import Rows, fingerprint, make_rows
@@ -107,7 +107,7 @@ def prepare(
     settled = options.settled(precision=place.precision)
     stay, held, dev_split = _divided(data, negatives, split, settled, seed)
     rows = make_rows(data, split, queries=stay, negatives=negatives, seed=seed)
-    plan = Plan(Shuffled(), rows, settled.batch_size or 1, seed, place.processes)
+    plan = Plan(Shuffled(), Ground(rows, settled.batch_size or 1, seed, place.processes))
     model = open_base(base, settled, seed)
     start = {
         "split": split,

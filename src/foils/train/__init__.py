@@ -1,6 +1,6 @@
 """Training: rows, batches, contrasts, losses and the run. The only layer besides model adapters that needs PyTorch."""
 
-from foils.train.batches import Batches, Shuffled
+from foils.train.batches import Batches, Clustered, ClusterPerBatch, Grouped, NoDuplicates, Shuffled
 from foils.train.contrasts import Contrast, Gathered, InBatch, MemoryBank, Mixed, NegativeCache, Own, Search
 from foils.train.job import TrainSpec
 from foils.train.learned import Learned
@@ -40,6 +40,8 @@ __all__ = [
     "At",
     "Augmented",
     "Batches",
+    "ClusterPerBatch",
+    "Clustered",
     "Confidence",
     "Consistency",
     "Contrast",
@@ -47,6 +49,7 @@ __all__ = [
     "DirectedInfoNCE",
     "Every",
     "Gathered",
+    "Grouped",
     "HardnessInfoNCE",
     "InBatch",
     "InBatchMarginMSE",
@@ -64,6 +67,7 @@ __all__ = [
     "MultiLabelMargin",
     "NegativeCache",
     "Never",
+    "NoDuplicates",
     "Own",
     "PassageCentric",
     "RankNet",

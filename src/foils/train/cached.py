@@ -15,31 +15,33 @@ import torch
 from sentence_transformers.base.losses.gradcache import CachedLossMixin, has_static_embedding_input
 from torch import Tensor
 
-from foils.adapters.protocols import Kind
 from foils.core.errors import ModelError, PipelineError
 from foils.train.contrasts import Contrast
+from foils.train.losses import Loss
 from foils.train.objective import Features, Objective
 from foils.train.student import Student
 
+_ENCODES = (
+    "encodes texts of its own with gradient, which gradient caching has no part for. Leave mini_batch out, or choose "
+    "another contrast or loss."
+)
 
-def check_cacheable(student: Student, contrast: Contrast) -> None:
+
+def check_cacheable(student: Student, contrast: Contrast, loss: Loss) -> None:
     """Refuse what cannot be encoded a few texts at a time.
 
     Raises:
         ModelError: a static model.
-        PipelineError: a contrast that encodes further texts with gradient.
+        PipelineError: a contrast or loss that encodes further texts with gradient.
     """
     if has_static_embedding_input(student.model):
         raise ModelError(
             "mini_batch: a static model keeps no activations worth saving, and its tokens cannot be divided. Leave "
             "mini_batch out."
         )
-    for bringer in contrast.bringers():
-        if bringer.encodes:
-            raise PipelineError(
-                f"mini_batch: {bringer!r} encodes documents of its own with gradient, which gradient caching has no "
-                f"part for. Leave mini_batch out, or choose another contrast."
-            )
+    encoding: list[object] = [bringer for bringer in contrast.bringers() if bringer.encodes]
+    for found in (*encoding, *([loss] if loss.augmentations() else [])):
+        raise PipelineError(f"mini_batch: {found!r} {_ENCODES}")
 
 
 class CachedObjective(CachedLossMixin, Objective):  # type: ignore[misc]
@@ -74,7 +76,11 @@ class CachedObjective(CachedLossMixin, Objective):  # type: ignore[misc]
         """The loss from vectors; with backward, also the gradient of each vector and of the own weights."""
         features, ids, backs, gradients = labels
         queries, docs = (torch.cat(parts)[back] for parts, back in zip(reps, backs, strict=True))
-        value = self.value(features, ids, queries, docs)
+        guard = self.model.register_forward_pre_hook(_refuse)
+        try:
+            value = self.value(features, ids, queries, docs)
+        finally:
+            guard.remove()
         if not with_backward:
             return value
         leaves = [part for parts in reps for part in parts]
@@ -93,10 +99,11 @@ class CachedObjective(CachedLossMixin, Objective):  # type: ignore[misc]
             vectors, state = super().embed_minibatch(sentence_feature, begin, end, **how)
         return (vectors if vectors.dtype == torch.float64 else vectors.float()), state
 
-    def _encode(self, rows: Any, kind: Kind) -> Tensor:
-        if torch.is_grad_enabled():
-            raise PipelineError("mini_batch: a contrast encodes documents of its own with gradient. Leave it out.")
-        return super()._encode(rows, kind)
+
+def _refuse(model: Any, inputs: Any) -> None:
+    """A pass through the model while the loss is made, whose gradient would be lost."""
+    if torch.is_grad_enabled():
+        raise PipelineError(f"mini_batch: a contrast or loss {_ENCODES}")
 
 
 def _by_length(features: dict[str, Any]) -> tuple[dict[str, Any], Tensor | slice]:

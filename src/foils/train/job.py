@@ -17,7 +17,7 @@ from foils.core.collection import Collection
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import Pairs
 from foils.train.batch import STUDENT
-from foils.train.batches import Batches, Plan, Shuffled
+from foils.train.batches import Batches, Ground, Plan, Shuffled
 from foils.train.contrasts import Contrast, InBatch
 from foils.train.contrasts.bringer import Site
 from foils.train.dev import Dev, divide, make_dev, promoted
@@ -25,7 +25,7 @@ from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
 from foils.train.options import Precision, TrainOptions
 from foils.train.refresh import Mining, Never, Refresh
-from foils.train.rows import fingerprint, make_rows
+from foils.train.rows import Rows, fingerprint, make_rows
 from foils.train.student import Student
 from foils.train.towers import towers
 
@@ -206,7 +206,7 @@ def prepare(
     Raises:
         DataError: there is nothing to train on.
         ModelError: ``max_length`` or ``mini_batch`` for a model that has no use for it.
-        PipelineError: ``mini_batch`` with a contrast that it does not go with.
+        PipelineError: ``mini_batch`` with a contrast or loss that it does not go with.
     """
     settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
     settled = settled.scaled(spec.share, spec.rate)
@@ -216,17 +216,33 @@ def prepare(
     if settled.mini_batch is not None:
         from foils.train.cached import check_cacheable
 
-        check_cacheable(student, spec.contrast)
+        check_cacheable(student, spec.contrast, spec.loss)
     stay, held, dev_split = divide(data, spec.split, settled, seed)
     stay = np.union1d(stay, promoted(data, spec.negatives))
     rows = make_rows(data, spec.split, queries=stay, negatives=spec.negatives, seed=seed, columns=spec.columns())
-    plan = Plan(spec.batches, rows, settled.batch_size or 1, seed, place.processes)
+    plan = Plan(spec.batches, _ground(data, spec, student, settled, rows, seed=seed, place=place))
     read = (*spec.contrast.reads(), *spec.loss.reads())
-    scoring = {name: each for name, each in spec.guides.items() if name in read or name not in spec.contrast.frozen()}
+    silent = (*spec.contrast.frozen(), *spec.batches.encoders())
+    scoring = {name: each for name, each in spec.guides.items() if name in read or name not in silent}
     seen = guides(scoring, data, rows.queries, cache_root() / "vectors")
     both = towers(student, spec.contrast, spec.guides, data, cache_root() / "vectors")
     dev = make_dev(data, dev_split, held, settled)
     return Job(data, spec, both.student, plan, dev, settled, place.out, seen, both.docs)
+
+
+def _ground(
+    data: Collection, spec: TrainSpec, student: Student, options: TrainOptions, rows: Rows, *, seed: int, place: Place
+) -> Ground:
+    return Ground(
+        rows=rows,
+        size=options.batch_size or 1,
+        seed=seed,
+        processes=place.processes,
+        limit=options.negatives_per_row,
+        data=data,
+        models={STUDENT: student.encoder(None), **spec.guides},
+        cache=cache_root() / "vectors",
+    )
 
 
 def _identities(models: Mapping[str, Encoder]) -> dict[str, list[str]]:

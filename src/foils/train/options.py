@@ -41,7 +41,7 @@ class TrainOptions:
         gradient_accumulation: batches per optimiser step. Each batch is contrasted by itself.
         mini_batch: texts of a side encoded at a time, by gradient caching (`foils.train.cached`): a large batch in the
             memory of a small one, with the same gradient, in about 1.3 times the time or more. None for the whole batch
-            at once. Not for static models, nor with contrasts that encode texts of their own.
+            at once. Not for static models, nor with contrasts or losses that encode texts of their own.
         evaluate_every: steps between two looks at the dev queries; by default once an epoch, and every 2,000 steps
             where an epoch is longer. A new best is saved at once.
         save_every: steps between two checkpoints; by default as often as it evaluates, and every 500 steps at least.

@@ -60,7 +60,7 @@ class Rows:
         query: int32 (n,), row of the query in the collection.
         doc: int32 (n,), row of the training positive.
         slot: int32 (n,), position of the query in ``queries``.
-        turn: int32 (n,), number of the row among the rows of its query, from 0.
+        turn: int32 (n,), number of the row among the rows of its query, by their keys, from 0.
         queries: int32 (m,), the distinct queries, ascending.
         known: all known positives of each query, m lists.
         negatives: the negatives mined for each query, m lists in an order keyed by (seed, query id, document id).
@@ -149,16 +149,18 @@ def make_rows(
         remedy = "Name a split with judged queries, or hold out fewer of them (dev_share)."
         raise DataError(f"no query to train on has a positive in split {split!r} of {data.name!r}.", remedy=remedy)
     lists, counts = _clean(data, mined.take(mined.label == CANDIDATE), known, seed)
-    by_query, by_doc = data.queries.keys, data.corpus.keys
+    keys = noise.bits(0, "row", data.queries.keys[known.query], data.corpus.keys[known.doc])
+    turn = np.empty(len(known), np.int32)
+    turn[np.lexsort((keys, known.query))] = places(known.starts)
     return Rows(
         query=known.query,
         doc=known.doc,
         slot=np.repeat(np.arange(len(known.queries), dtype=np.int32), np.diff(known.starts)),
-        turn=places(known.starts).astype(np.int32),
+        turn=turn,
         queries=known.queries,
         known=Lists(known.starts, known.doc),
         negatives=lists,
-        keys=noise.bits(0, "row", by_query[known.query], by_doc[known.doc]),
+        keys=keys,
         report={
             "rows": len(known),
             "queries": len(known.queries),
