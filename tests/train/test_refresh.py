@@ -27,7 +27,13 @@ def test_due_steps():
 
 
 @pytest.mark.parametrize(
-    "text", ["Never()", "Every(epochs=0.5, encode='queries')", "At(times=[0.3, 0.6])", "Alongside(steps=5, chunks=5)"]
+    "text",
+    [
+        "Never()",
+        "Every(epochs=0.5, encode='queries')",
+        "At(times=[0.3, 0.6])",
+        "Alongside(steps=5, share=0.2, chunks=5)",
+    ],
 )
 def test_text_forms(text):
     assert repr(parse(text, "refresh")) == text

@@ -19,7 +19,7 @@ from foils.follow import follow
 from foils.mine import Miner
 from foils.recipe import load_recipe
 from foils.store import Negatives
-from foils.train import Every, TrainOptions, TrainSpec, generations, train
+from foils.train import Every, TrainOptions, TrainSpec, checkpoints, generations, train
 from foils.train.objective import Objective
 from foils.train.refresh.callback import Refresher
 from foils.train.refresh.making import Maker
@@ -79,6 +79,9 @@ def test_generations_are_recorded_and_nothing_is_left(whole):
     assert [entry["staleness"] for entry in found] == [0, 0, 0]
     assert [entry["previous"] for entry in found] == [0, 1, 2]
     assert all(0 < entry["overlap@10"] < 1 and 0 < entry["rbo"] < 1 and 0 < entry["churn"] <= 1 for entry in found)
+    logged = [e for e in checkpoints.history(whole.out / "checkpoint-30") if "foils/staleness" in e]
+    assert [(e["step"], e["foils/generation"], e["foils/staleness"]) for e in logged] == [(10, 1, 0), (20, 2, 0)]
+    assert [e["foils/overlap@10"] for e in logged] == [entry["overlap@10"] for entry in found[:2]]
     names = sorted(path.name for path in (whole.out / "generations").iterdir())
     assert names == ["1", "2", "3"]
     # The last two can be gone back to.
@@ -229,3 +232,49 @@ def test_kill_9_while_it_mines(learnable, learnable_path, static_path, whole, tm
     assert process.returncode == -signal.SIGKILL, errors.decode()
     plan = load_recipe(tmp_path / "own.yaml")
     same(follow(plan, learnable, str(static_path), out=out, options=OPTIONS).run, whole)
+
+
+def test_the_recipe_of_ance(learnable, static_path, tmp_path):
+    options = TrainOptions(batch_size=32, learning_rate=0.1, epochs=3, dev_share=0.2)
+    run = follow(load_recipe("ance"), learnable, str(static_path), out=tmp_path / "run", options=options).run
+    epoch = run.record["counts"]["updates_per_epoch"]
+    assert moments(run) == [(1, epoch, epoch), (2, 2 * epoch, 2 * epoch)]
+    assert run.metrics["nDCG@10"] > run.curve[0]["nDCG@10"] + 0.15
+
+
+TWO = """
+import os, sys, foils
+from pathlib import Path
+from foils.follow import follow
+from foils.recipe import load_recipe
+from foils.train import TrainOptions
+from foils.train.refresh.callback import Refresher
+data, model, recipe, out = sys.argv[1:]
+change = Refresher._change
+def told(self, number, step):
+    change(self, number, step)
+    Path(recipe).with_name(f"rank {os.environ['RANK']}: {number} at {step}").touch()
+Refresher._change = told
+options = TrainOptions(batch_size=8, learning_rate=0.1, max_steps=11, dev_share=0)
+follow(load_recipe(recipe), foils.load(data), model, out=out, options=options)
+"""
+
+
+@pytest.mark.slow
+def test_of_two_processes_one_mines_and_both_change_at_the_same_step(learnable_path, static_path, tmp_path):
+    recipe(tmp_path, "Every(steps=4)")
+    (tmp_path / "two.py").write_text(TWO)
+    given = [str(learnable_path), str(static_path), str(tmp_path / "own.yaml"), str(tmp_path / "run")]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [*launcher, str(tmp_path / "two.py"), *given]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        _, errors = process.communicate(timeout=180)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+    assert process.returncode == 0, errors[-3000:]
+    expected = [f"rank {rank}: {number} at {4 * number}" for rank in (0, 1) for number in (1, 2)]
+    assert sorted(path.name for path in tmp_path.glob("rank *")) == expected
+    assert generations.complete(tmp_path / "run") == [1, 2]

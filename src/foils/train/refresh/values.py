@@ -91,8 +91,9 @@ class At(Refresh):
 
     times: tuple[float, ...]  # progress of training, ascending, above 0 and below 1
     encode: Encode = "all"
-    chunks: int = 1
+    share: float = 0.15
     missed: float = 0.05
+    chunks: int = 1
     keep: int = 2
 
     def check(self) -> None:
@@ -121,8 +122,9 @@ class Alongside(Refresh):
     epochs: float | None = None  # or passes over the training rows
     miner: Literal["started", "elsewhere"] = "started"  # who starts the second process: the trainer, or you
     encode: Encode = "all"
-    chunks: int = 1
+    share: float = 0.15
     missed: float = 0.05
+    chunks: int = 1
     keep: int = 2
 
     waits: ClassVar[bool] = False
