@@ -35,6 +35,7 @@ DOCS, QUERIES, SIZE = 18, 12, 5
 CASES = {
     "plain": ("Gathered()", "InfoNCE(temperature=0.2)"),
     "hinge": ("Gathered()", "MultiLabelMargin(margin=0.5)"),
+    "positives": ("Gathered()", "InfoNCE(temperature=0.2, positives='each')"),
     "filtered": ("Gathered() >> Between(hi=0.7)", "0.5*InfoNCE(temperature=0.2) + InfoNCE(temperature=Learned(0.1))"),
     "cached": ("Gathered()", "InfoNCE(temperature=0.2) + InfoNCE(temperature=Learned(0.1))"),
     "united": ("InBatch() + Gathered()", "InfoNCE(temperature=0.2)"),

@@ -101,6 +101,7 @@ class Batch:
             gradient; further rows have none.
         brought: for each contrast that brought columns, whom it considers, bool (B, N).
         width: number of columns M that are the batch's own; None for all.
+        joined: bool tensor (N,), brought columns that are as good as those; None for none. See `Brought.fresh`.
     """
 
     query: Tensor
@@ -114,6 +115,12 @@ class Batch:
     brought: Mapping[Any, Tensor] = field(default_factory=dict)
     augmented: Mapping[Augmentation, Tensor] = field(default_factory=dict)
     width: int | None = None
+    joined: Tensor | None = None
+
+    @property
+    def fresh(self) -> Tensor:
+        """Which columns are documents of this step, here or on other processes, each once, bool (N,)."""
+        return self.inside if self.joined is None else self.inside | self.joined
 
     @property
     def inside(self) -> Tensor:
@@ -232,6 +239,8 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
     members = {contrast: _grown(old, shape, False) for contrast, old in batch.brought.items()}
     own, label = _grown(batch.own, shape, False), _grown(batch.label, shape, 0)
     label[: len(step.at), columns:] = step.labels(doc[columns:])
+    joined = own.new_zeros(shape[1])
+    joined[:columns] = False if batch.joined is None else batch.joined
     row, column = rows, columns
     for contrast, part in brought.items():
         more = 0 if part.asked is None else len(part.asked.query)
@@ -240,6 +249,7 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
         # Where this part lies: the step's own rows and its further ones, in its columns.
         at = torch.cat((torch.arange(len(step.at)), torch.arange(row, row + more))).to(doc.device)
         here = slice(column, column + len(part.doc))
+        joined[here] = part.fresh
         members[contrast] = own.new_zeros(shape)
         members[contrast][at, here] = part.members
         for name, values in part.scores.items():
@@ -260,6 +270,7 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
         doc_vectors=vectors,
         brought=members,
         width=columns if batch.width is None else batch.width,
+        joined=joined,
     )
 
 

@@ -108,6 +108,8 @@ class Brought:
             ``asked``, (B + R, E): further queries come after the step's own rows.
         scores: further named scores of these pairs, float, shaped like ``members``; NaN for unknown.
         asked: further queries.
+        fresh: whether these are documents of this very step, made by the current weights, with gradient, that the
+            batch has not: then known positives among them are as good as the batch's own.
     """
 
     doc: Tensor
@@ -115,6 +117,7 @@ class Brought:
     members: Tensor
     scores: Mapping[str, Tensor] = field(default_factory=dict)
     asked: Asked | None = None
+    fresh: bool = False
 
 
 def nothing(step: Step, *scores: str) -> Brought:

@@ -36,7 +36,7 @@ class Gatherer(Carrier):
         vectors = all_gather_with_grad(pad(step.docs, (0, 0, 0, missing)))
         chosen = self._elsewhere(doc, step.doc)
         everyone = chosen.new_ones((len(step.at), len(chosen)), dtype=torch.bool)
-        return Brought(doc[chosen], vectors[chosen], everyone)
+        return Brought(doc[chosen], vectors[chosen], everyone, fresh=True)
 
     def _elsewhere(self, doc: Tensor, own: Tensor) -> Tensor:
         """Where each document that others have and this process has not is found first, int64 (E,)."""

@@ -22,7 +22,8 @@ class Gathered(Bringer):
     gradient: what a row of process r says about a document of process s reaches the weights through s. So W processes
     of B rows are one process of W · B rows with `InBatch`, exactly, also where the last batches of an epoch have
     different sizes. A document that several processes have is one column: one's own, else that of the first that has
-    it. Known positives never count, whoever brought them. With one process this is `InBatch`.
+    it. Known positives are never negatives, whoever brought them, and a loss that reads all positives of the batch
+    reads those of all processes. With one process this is `InBatch`.
 
     RocketQA (Qu et al. 2021, arXiv:2010.08191, section 3.2.1); Contriever and ``gather_across_devices=True`` of
     sentence-transformers' losses do the same. DPR gathers without gradient, which is another and smaller one. Each

@@ -26,11 +26,11 @@ def with_target(members: Tensor, batch: Batch) -> Tensor:
 
 
 def positives(batch: Batch) -> Tensor:
-    """Every known positive of the row among the batch's own documents, bool (B, N).
+    """Every known positive of the row among the documents of the step, bool (B, N).
 
-    Brought ones are not among them: their vectors may be old, and the same document can be there twice.
+    Those brought from a memory are not among them: their vectors may be old, and a document can be there twice.
     """
-    return with_target((batch.label == POSITIVE) & batch.inside, batch)
+    return with_target((batch.label == POSITIVE) & batch.fresh, batch)
 
 
 def log_sum(values: Tensor, members: Tensor) -> Tensor:
