@@ -108,6 +108,7 @@ class Maker:
             documents_of(self.run, number),
             self._store(number),
             number,
+            miner.progress,
         )
 
     def _miner(self, number: int, step: int) -> Miner:

@@ -18,6 +18,7 @@ from foils.adapters.sentence import SentenceEncoder
 from foils.adapters.vectors import vectors
 from foils.core import noise
 from foils.core.collection import Collection
+from foils.stages.context import Progress
 from foils.train.refresh.drift import DEPTH, Drift, Missed, Vectors, held_out, missed
 from foils.train.refresh.values import Refresh
 
@@ -38,11 +39,19 @@ class Snapshot(Precomputed):
         folder: for vectors that are made now; gone when the generation is published.
         documents: vectors of all documents, if they are there already.
         mode: how those came about, for the fingerprint.
+        progress: called with (what, done, total).
     """
 
     def __init__(
-        self, encoder: SentenceEncoder, data: Collection, folder: Path, documents: Vectors | None, mode: str
+        self,
+        encoder: SentenceEncoder,
+        data: Collection,
+        folder: Path,
+        documents: Vectors | None,
+        mode: str,
+        progress: Progress | None = None,
     ) -> None:
+        self.progress = progress
         self.encoder, self.data, self.store, self.mode = encoder, data, folder, mode
         self.name, self.dim = encoder.name, encoder.dim
         self._documents = documents
@@ -52,8 +61,7 @@ class Snapshot(Precomputed):
         """Vectors of some rows of a side; all by default."""
         if kind == "document" and self._documents is not None:
             return self._documents if rows is None else self._documents[rows]
-        texts = self.data.queries if kind == "query" else self.data.corpus
-        return vectors(self.encoder, texts, kind, cache=self.store / "vectors", rows=rows)
+        return encoded(self.encoder, self.data, kind, rows, self.store, self.progress)
 
     def fingerprint(self, kind: Kind) -> str:
         """That of the weights, and how document vectors came about."""
@@ -74,6 +82,7 @@ class Carrying:
         after: file for those of this one.
         folder: for vectors that are made now.
         seed: of the sample, another one each generation.
+        progress: called with (what, done, total).
     """
 
     data: Collection
@@ -83,11 +92,12 @@ class Carrying:
     after: Path
     folder: Path
     seed: int
+    progress: Progress | None = None
 
     def vectors(self, encoder: SentenceEncoder) -> tuple[Snapshot, dict[str, float]]:
         """The student with its document vectors, and what was encoded and is estimated to be missed."""
         if self.refresh.encode == "all":
-            return Snapshot(encoder, self.data, self.folder, None, "all"), {"encoded": 1.0}
+            return Snapshot(encoder, self.data, self.folder, None, "all", self.progress), {"encoded": 1.0}
         if not self.before.exists():
             return self._whole(encoder, {"encoded": 1.0})
         old: Vectors = np.load(self.before, mmap_mode="r")
@@ -97,12 +107,13 @@ class Carrying:
             return self._whole(encoder, {"encoded": 1.0, **lost.to_dict()})
         made: Vectors = np.load(self.after, mmap_mode="r")
         report = {"encoded": round(share, 4), **lost.to_dict()}
-        return Snapshot(encoder, self.data, self.folder, made, f"{self.refresh.encode} {self.seed}"), report
+        return Snapshot(
+            encoder, self.data, self.folder, made, f"{self.refresh.encode} {self.seed}", self.progress
+        ), report
 
     def encoded(self, encoder: SentenceEncoder, kind: Kind, rows: Rows | None = None) -> Vectors:
         """Vectors by the new weights; what a killed process made is found again."""
-        texts = self.data.queries if kind == "query" else self.data.corpus
-        return vectors(encoder, texts, kind, cache=self.folder / "vectors", rows=rows)
+        return encoded(encoder, self.data, kind, rows, self.folder, self.progress)
 
     def write(self, fill: Callable[[Any], None], shape: tuple[int, ...]) -> None:
         """Write the file of this generation by one rename."""
@@ -117,7 +128,7 @@ class Carrying:
         found = self.encoded(encoder, "document")
         self.write(lambda array: np.copyto(array, found), found.shape)
         made: Vectors = np.load(self.after, mmap_mode="r")
-        return Snapshot(encoder, self.data, self.folder, made, "all"), report
+        return Snapshot(encoder, self.data, self.folder, made, "all", self.progress), report
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +190,19 @@ class _Partly:
             array[rows] = new
 
         self.carrying.write(fill, self.old.shape)
+
+
+def encoded(
+    encoder: SentenceEncoder, data: Collection, kind: Kind, rows: Rows | None, folder: Path, progress: Progress | None
+) -> Vectors:
+    """Vectors of some rows of a side, or of all, kept in ``folder``."""
+    texts, what = (data.queries, "queries") if kind == "query" else (data.corpus, "documents")
+
+    def tell(done: int, total: int) -> None:
+        if progress is not None:
+            progress(f"encoding {what} with {encoder.name}", done, total)
+
+    return vectors(encoder, texts, kind, cache=folder / "vectors", rows=rows, progress=tell)
 
 
 def _sampled(keys: NDArray[np.uint64], count: int, seed: int) -> Rows:
