@@ -20,6 +20,7 @@ from little import OverlapReranker
 
 # Nothing is mined; see tests/train: test_losses.py, test_guides.py, test_search.py.
 PHASED = {"ar2", "ccr-sieve", "cl-drd", "multi-stage", "pair", "rocketqa"}  # tests/test_phased_recipes.py follows them
+DRAWN = {"tas-b"}  # its draw is tested in test_balance.py, its batches and losses where they are
 TRAINED_ONLY = {"in-batch", "repbert", "gist", "adore", "ltre"}
 TRAINED_ONLY |= {"contaccum", "memory-bank", "mochi", "moco", "negative-cache", "xbm"}
 
@@ -226,6 +227,7 @@ def ccr(q):
 SLOW = {
     "margin-mse": lambda q: q.uniform(q.lexical(100), 20),
     "kd": lambda q: q.uniform(q.nearest(200), 15),
+    "ance": lambda q: q.uniform(q.nearest(200), 20),
     "ccr": ccr,
     "npc": lambda q: q.uniform(q.nearest(100), 4),
     "random": random,
@@ -285,7 +287,7 @@ def test_the_mix_draws_from_the_union_of_its_kinds(data, models, context, tmp_pa
 
 
 def test_every_recipe_has_its_test():
-    assert set(shipped()) == {*SLOW, *TRAINED_ONLY, *PHASED, "lu-mix"}
+    assert set(shipped()) == {*SLOW, *TRAINED_ONLY, *PHASED, *DRAWN, "lu-mix"}
     for name in shipped():
         recipe = load_recipe(name)
         assert (len(recipe.phases) > 1) == (name in PHASED)

@@ -144,3 +144,19 @@ def test_a_guide_of_the_loss_is_given_by_name(learnable, static_path, tmp_path):
     assert found.run.record["losses"][0]["loss"] == pytest.approx(0, abs=1e-3)  # the student is its own teacher
     with pytest.raises(PipelineError, match="has no score 'guide'"):
         follow(load_recipe(file), learnable, str(static_path), out=tmp_path / "other", job=Job(), options=options)
+
+
+def test_tas_balanced_has_two_teachers(learnable, taught, static_path, still_path, tmp_path):
+    """The pair teacher's margins from what was mined, the in-batch teacher's of every pair, batches of one topic."""
+    out, _ = taught
+    file = tmp_path / "tas.yaml"
+    file.write_text(source("tas-b").replace("BM25(k=100)", "Random(k=20)"))
+    options = TrainOptions(max_steps=6, batch_size=8, negatives_per_row=2, dev_share=0)
+    job = Job(encoders={"teacher": out, "guide": str(still_path)})
+    run = follow(load_recipe(file), learnable, str(static_path), out=tmp_path / "run", job=job, options=options).run
+    assert run.record["settings"]["recipe"]["batches"].startswith("Clustered(")
+    assert list(run.record["settings"]["guides"]) == ["guide"]
+    assert np.isfinite([entry["loss"] for entry in run.record["losses"]]).all()
+    without = Job(encoders={"teacher": out})
+    with pytest.raises(PipelineError, match="'guide'"):
+        follow(load_recipe(file), learnable, str(static_path), out=tmp_path / "no", job=without, options=options)
