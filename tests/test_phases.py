@@ -168,3 +168,13 @@ def test_weak_queries_first(tmp_path, static_path):
     assert weak["queries"] == 31
     assert judged["queries"] == 30
     assert (run.out / "phases" / "1-weak-data" / "queries.jsonl").is_file()
+
+
+def test_a_phase_that_keeps_nothing_says_so(learnable, static_path, tmp_path, caplog):
+    text = (
+        "phases:\n  - {name: warm}\n  - {name: none, mine: \"Dense('student', k=3) >> Between(hi=-5.0) >> Top(k=2)\"}\n"
+    )
+    options = TrainOptions(max_steps=2, dev_share=0)
+    run = follow(recipe_of(tmp_path, text), learnable, static_path, out=tmp_path / "run", options=options).run
+    assert run.record["phases"][1]["counts"]["negatives"] == 0
+    assert "keeps no negative for any query" in caplog.text

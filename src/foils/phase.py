@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from foils.teach import TeachOptions
     from foils.train import Run, TrainOptions
     from foils.train.refresh import Mining
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,10 @@ def mine_phase(pipeline: Stage, data: Collection, student: Any, *, job: Job, out
     """
     given = {name: model for name, model in job.encoders.items() if name in pipeline.encoders()}
     models = open_models(pipeline, given, default=student, precision=job.precision)
-    return job.miner.mine(data, pipeline, split=job.split, seed=job.seed, encoders=models, out=out)
+    found = job.miner.mine(data, pipeline, split=job.split, seed=job.seed, encoders=models, out=out)
+    if not found.manifest["counts"]["kept"]:
+        log.warning("%r keeps no negative for any query, so training goes on without mined ones", pipeline)
+    return found
 
 
 def train_phase(

@@ -133,6 +133,15 @@ def test_import_and_inspect_other_forms(tmp_path):
     assert json.loads(foils("inspect", str(out), "--json"))["queries"] == 2
 
 
+def test_import_makes_queries_of_documents(little, tmp_path):
+    out = tmp_path / "weak"
+    report = json.loads(foils("import", little, str(out), "--weak", "titles", "--json"))
+    assert [split["name"] for split in report["splits"]] == ["train"]
+    assert "one after the other" in foils(
+        "import", little, str(tmp_path / "x"), "--weak", "titles", "--cut", "words:6", check=2
+    )
+
+
 def test_import_cuts_documents_into_pieces(little, tmp_path):
     out = tmp_path / "pieces"
     report = json.loads(foils("import", little, str(out), "--cut", "words:6", "--json"))

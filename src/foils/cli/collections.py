@@ -48,22 +48,32 @@ def import_(
     cut: Annotated[
         str | None, typer.Option(metavar="sentences|words:N", help="Cut each document into pieces of its own.")
     ] = None,
+    weak: Annotated[
+        Literal["titles", "sentences"] | None, typer.Option(help="Make queries of the documents themselves.")
+    ] = None,
+    seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Read a collection in another form and write it as a BEIR folder."""
     from foils import load
     from foils.core.beir import write_beir
+    from foils.core.errors import SpecError
     from foils.core.pieces import cut_of, write_pieces
+    from foils.core.weak import write_weak
     from foils.overview import overview
     from foils.terminal import inspected
 
+    if cut is not None and weak is not None:
+        raise SpecError("--cut and --weak: one after the other; import with --cut first, then import that folder.")
     cutting = None if cut is None else cut_of(cut)
     roles = column_roles(columns)
     policy: Literal["error", "drop"] = "drop" if drop_unknown else "error"
     collection = load(source, corpus=corpus, qrels=qrels, columns=roles, on_unknown=policy)
-    if cutting is None:
-        write_beir(collection, out)
-    else:
+    if weak is not None:
+        collection = load(write_weak(collection, out, weak, seed))
+    elif cutting is not None:
         collection = load(write_pieces(collection, out, cutting))
+    else:
+        write_beir(collection, out)
     summary = overview(collection)
     tell(as_json, {**summary, "out": str(out)}, None if as_json else inspected(summary))
