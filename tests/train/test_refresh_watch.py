@@ -14,8 +14,9 @@ import pytest
 
 from foils.adapters.models import load_encoder
 from foils.core.errors import SpecError, StoreError
-from foils.follow import Job, follow, open_models
+from foils.follow import Job, follow
 from foils.mine import Miner
+from foils.pipelines import open_models
 from foils.recipe import load_recipe
 from foils.store import Negatives
 from foils.train import TrainOptions, checkpoints, generations
