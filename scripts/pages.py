@@ -15,6 +15,7 @@ KINDS: dict[str, Kind] = {
     "losses": "loss",
     "batches": "batches",
     "refresh": "refresh",
+    "guard": "guard",
     "schedules": "schedule",
 }
 DOCS = Path(__file__).parent.parent / "docs"

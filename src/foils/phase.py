@@ -20,7 +20,7 @@ from foils.store import Negatives
 
 if TYPE_CHECKING:
     from foils.teach import TeachOptions
-    from foils.train import Run, TrainOptions
+    from foils.train import Fallback, Guard, Run, TrainOptions
     from foils.train.refresh import Mining
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ class Job:
         negatives: use these instead of mining.
         precision: of the bi-encoders that mine, where they are loaded by name.
         teach: how cross-encoders between the phases are trained; their loss is the recipe's.
+        guard: bounds of every training of the student, instead of the recipe's.
+        fallback: what each goes on with beyond them, instead of the recipe's.
     """
 
     split: str = "train"
@@ -47,6 +49,8 @@ class Job:
     negatives: Negatives | None = None
     precision: Precision = "auto"
     teach: TeachOptions | None = None
+    guard: Guard | None = None
+    fallback: Fallback | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ def train_phase(
     """
     from foils.train import TrainSpec, train
     from foils.train.batch import STUDENT
+    from foils.train.guard.values import MILD
 
     # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
     mining = () if phase.mine is None else phase.mine.encoders()
@@ -126,6 +131,8 @@ def train_phase(
         _mining(phase, job),
         share=phase.share,
         rate=phase.rate,
+        guard=job.guard or phase.guard or MILD,
+        fallback=job.fallback or phase.fallback,
     )
     return train(data, spec, model, out=out, seed=job.seed, options=options)
 

@@ -130,7 +130,8 @@ class _Done:
         self.models[phase.name] = self.student
         counts = run.record["counts"]["train"]
         made = {"model": str(run.model.relative_to(self.out)), "steps": run.steps, "seconds": run.record["seconds"]}
-        self.report.append({"name": phase.name, **made, **run.metrics, "counts": counts})
+        wrong = {key: run.record[key] for key in ("breaches",) if key in run.record}
+        self.report.append({"name": phase.name, **made, **run.metrics, "counts": counts, **wrong})
 
     def _models(self, phase: Phase) -> dict[str, Any]:
         known = {**self.job.encoders, **self.models}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import yaml
 
 from foils.core.errors import SpecError
-from foils.core.spec import parse, scheduled
+from foils.core.spec import Declared, parse, scheduled
 from foils.core.text import did_you_mean
 from foils.core.weak import Weak
 from foils.stages.stage import Stage
@@ -23,13 +23,15 @@ from foils.stages.stage import Stage
 if TYPE_CHECKING:
     from foils.teach.options import LossName
     from foils.train.contrasts import Contrast
+    from foils.train.guard import Fallback, Guard
     from foils.train.losses import Loss
     from foils.train.refresh import Refresh
 
 _VALUES = ("mine", "contrast", "loss", "batches", "refresh")
-_PHASE = ("name", "teach", "start", "queries", "adds", "data", "share", "rate", *_VALUES)
+_GUARDED = ("guard", "fallback")
+_PHASE = ("name", "teach", "start", "queries", "adds", "data", "share", "rate", *_VALUES, *_GUARDED)
 _ALWAYS = ("title", "cite", "family", "needs", "notes")
-_KEYS = (*_ALWAYS, "phases", *_VALUES)
+_KEYS = (*_ALWAYS, "phases", *_VALUES, *_GUARDED)
 BASE, PREVIOUS = "base", "previous"
 _NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
@@ -59,6 +61,8 @@ class Phase:
             (`foils.core.weak`); None for the collection.
         share: of the usual number of epochs or steps.
         rate: factor of the usual learning rate.
+        guard: bounds beyond which training stops; None for those that hold for every run.
+        fallback: what it goes on with then, from the last good checkpoint; None to stop with an error.
     """
 
     name: str
@@ -74,6 +78,8 @@ class Phase:
     data: Weak | None = None
     share: float = 1.0
     rate: float = 1.0
+    guard: Guard | None = None
+    fallback: Fallback | None = None
 
     def text(self) -> dict[str, Any]:
         """The phase as plain values, pipelines in short form; what is as usual is left out."""
@@ -82,7 +88,7 @@ class Phase:
             values |= {key: repr(getattr(self, key)) for key in _VALUES[1:]}
         plain = {field.name: field.default for field in fields(self) if field.default is not MISSING}
         changed = {key: getattr(self, key) for key, usual in plain.items() if getattr(self, key) != usual}
-        return {**values, **{key: list(value) if isinstance(value, tuple) else value for key, value in changed.items()}}
+        return {**values, **{key: _plain(value) for key, value in changed.items()}}
 
     def reads(self) -> tuple[str, ...]:
         """Models that it names, ``student`` included."""
@@ -94,6 +100,14 @@ class Phase:
         written |= {name for bringer in self.contrast.bringers() for name in bringer.brings()}
         training = (*self.contrast.reads(), *used, *(name for name in self.loss.reads() if name not in written))
         return tuple(dict.fromkeys((*mining, *(() if self.teach else training))))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Declared):
+        return repr(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value.text() if hasattr(value, "text") else value
 
 
 @dataclass(frozen=True)
@@ -223,7 +237,7 @@ def load_recipe(name: str | Path) -> Recipe:
         if "phases" in content:
             phases = _phases(content)
         else:
-            phases = (_phase({key: content[key] for key in _VALUES if key in content}, label),)
+            phases = (_phase({key: content[key] for key in (*_VALUES, *_GUARDED) if key in content}, label),)
         return Recipe(
             name=label,
             title=str(content.get("title", label)),
@@ -245,7 +259,7 @@ def _names(content: Mapping[str, Any], key: str, example: str) -> tuple[str, ...
 
 
 def _phases(content: Mapping[str, Any]) -> tuple[Phase, ...]:
-    twice = [key for key in _VALUES if key in content]
+    twice = [key for key in (*_VALUES, *_GUARDED) if key in content]
     if twice:
         raise SpecError(f"{', '.join(twice)}: a recipe with phases has these in each phase, not at the top.")
     listed = content["phases"]
@@ -301,17 +315,38 @@ def _phase(given: Mapping[str, Any], name: str) -> Phase:
         data=_one_of(given, "data", None, get_args(Weak)),
         share=_factor(given, "share"),
         rate=_factor(given, "rate"),
+        guard=parse(str(given["guard"]), "guard") if given.get("guard") else None,
+        fallback=load_fallback(given["fallback"]) if given.get("fallback") else None,
     )
-    for key in ("batches", "refresh"):
+    for key in ("batches", "refresh", "guard"):
         if scheduled(getattr(phase, key)):
             raise SpecError(f"{key}: {getattr(phase, key)!r} cannot depend on the progress of training.")
     if phase.mine is None and repr(phase.refresh) != "Never()":
         raise SpecError(f"refresh: {phase.refresh!r} needs 'mine', which is what it does again.")
     if phase.teach is not None:
-        for key in ("contrast", "loss", "batches", "refresh", "share", "rate"):
+        for key in ("contrast", "loss", "batches", "refresh", "share", "rate", *_GUARDED):
             if key in given:
                 raise SpecError(f"{key}: a phase that teaches a cross-encoder has none; teach: names its loss.")
     return phase
+
+
+def load_fallback(given: Any) -> Fallback:
+    """What a recipe says under ``fallback``: the name or file of a recipe, or a mapping.
+
+    Raises:
+        SpecError: it cannot be read, or mines: a fallback trains on the negatives that there are.
+    """
+    from foils.train.guard import Fallback
+
+    if not isinstance(given, Mapping):
+        only = load_recipe(given).only
+        if only.mine is not None or only.teach is not None:
+            raise SpecError(
+                f"fallback: recipe {str(given)!r} mines, and a fallback trains on the negatives that there are. Name "
+                f"one that does not, such as in-batch, or write contrast: {only.contrast!r} and loss: {only.loss!r}."
+            )
+        return Fallback(only.contrast, only.loss, only.refresh, only.rate)
+    return Fallback.read(given)
 
 
 def _one_of(given: Mapping[str, Any], key: str, usual: Any, options: Sequence[str]) -> Any:

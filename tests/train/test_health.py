@@ -35,7 +35,7 @@ def test_figures_of_a_softmax_are_those_of_its_probabilities(contrast):
     ranks["bm25"][0, 5], ranks["dense"][0, 5], ranks["dense"][0, 6], ranks["dense"][1, 7] = 3, 9, 30, 400
     found = health(batch, allowed, loss, ranks)
     s = batch["student"].detach().numpy()
-    effective, gaps, hardest, over, push, pushed = [], [], [], [], {}, np.zeros(9)
+    effective, gaps, hardest, over, push, pushed, most = [], [], [], [], {}, np.zeros(9), np.zeros(9)
     for i in range(4):
         negatives = [j for j in range(9) if allowed[i, j]]
         if not negatives:
@@ -47,6 +47,7 @@ def test_figures_of_a_softmax_are_those_of_its_probabilities(contrast):
         gaps.append(np.mean([s[i, i] - s[i, j] for j in negatives]))
         hardest.append(s[i, i] - max(s[i, j] for j in negatives))
         over.append(hardest[-1] < 0)
+        most[max(p, key=p.get)] += 1
         for j in negatives:
             group = {(0, 5): "bm25", (0, 6): "dense", (1, 7): "dense", (2, 8): "own"}.get((i, j), "in-batch")
             push[group] = push.get(group, 0) + p[j]
@@ -58,6 +59,7 @@ def test_figures_of_a_softmax_are_those_of_its_probabilities(contrast):
     assert found["gap_hardest"] == pytest.approx(np.mean(hardest))
     assert found["violations"] == pytest.approx(np.mean(over))
     assert found["top_document"] == pytest.approx(pushed.max() / total)
+    assert found["top_rows"] == pytest.approx(most.max() / len(hardest))
     for group, value in push.items():
         assert found[f"share/{group}"] == pytest.approx(value / total)
     assert sum(value for name, value in found.items() if name.startswith("share/") and "ranks" not in name) == (

@@ -18,12 +18,12 @@ def generations(run: RunFolder, as_json: Json = False) -> None:
     from foils.core.errors import StoreError
     from foils.terminal import generations as shown
     from foils.train.generations import listing
-    from foils.train.run import RECORD
+    from foils.train.run import RECORD, read_record
 
     if not (run / RECORD).exists():
         raise StoreError(f"{run}: there is no training run here (no {RECORD}).")
     listed = listing(run)
-    tell(as_json, listed, None if as_json else shown(listed))
+    tell(as_json, listed, None if as_json else shown(listed, read_record(run) or {}))
 
 
 def diff(

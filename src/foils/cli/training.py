@@ -36,6 +36,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    guard: Annotated[str | None, typer.Option(help="Bounds, such as 'Guard()'; see: foils stages Guard")] = None,
+    fallback: Annotated[
+        str | None, typer.Option(help="Recipe to go on with from the last good checkpoint, e.g. in-batch.")
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any field of TrainOptions; teach.NAME: of TeachOptions."),
@@ -44,9 +48,10 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Mine as a recipe says and train; an interrupted run goes on with the same command."""
+    from foils.core.spec import parse
     from foils.follow import Job, follow
     from foils.mine import Miner
-    from foils.recipe import load_recipe
+    from foils.recipe import load_fallback, load_recipe
     from foils.store import Negatives
     from foils.teach import TeachOptions
     from foils.terminal import progress, trained
@@ -60,7 +65,16 @@ def train(
     with progress() as shown:
         ready = None if negatives is None else Negatives.open(negatives)
         teach = TeachOptions.read(teaching) if teaching else None
-        job = Job(checked(split, collection), seed, named_models(encoder), Miner(progress=shown), ready, teach=teach)
+        job = Job(
+            checked(split, collection),
+            seed,
+            named_models(encoder),
+            Miner(progress=shown),
+            ready,
+            teach=teach,
+            guard=None if guard is None else parse(guard, "guard"),
+            fallback=None if fallback is None else load_fallback(fallback),
+        )
         result = follow(plan, collection, model, out=out, job=job, options=options)
     if os.environ.get("RANK", "0") != "0":
         return  # of several processes one speaks

@@ -55,6 +55,10 @@ class StoreError(FoilsError):
     """An output folder that is incomplete, of another run, or of another version."""
 
 
+class BreachError(FoilsError):
+    """A training run that broke a bound of its guard and has nothing to fall back on; the message says how to go on."""
+
+
 class MissingExtra(FoilsError):  # noqa: N818 - reads as what it is
     """An optional dependency that is not installed.
 

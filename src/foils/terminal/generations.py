@@ -10,26 +10,36 @@ from rich.markup import escape
 from rich.text import Text
 
 from foils.terminal.layout import columns, facts
+from foils.terminal.runs import breaches
 
 _SHOWN = 8  # documents by id, of those that came and those that left
 
 
-def generations(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """One line a generation: step, use, agreement with the one before, time, and whether one can go back to it."""
+def generations(listed: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) -> RenderableType:
+    """One line a generation: step, use, agreement with the one before, time, and whether one can go back to it.
+
+    Args:
+        listed: the generations.
+        record: what ``run.json`` says; breaches of the guard stand below.
+    """
+    went_wrong = breaches(record)
     if len(listed) <= 1:
-        return Text("This run has mined nothing while it trained.")
-    grid = columns("", "step", "used", "overlap@10", "RBO", "new", "encoded", "seconds", "back", right=range(8))
+        return Group(Text("This run has mined nothing while it trained."), *went_wrong)
+    grid = columns("", "step", "used", "overlap@10", "RBO", "new", "hub", "encoded", "seconds", "back", right=range(9))
     for row in listed:
         grid.add_row(
             str(row["number"]),
             f"{row['step']:,}",
             f"{row['used_from']:,}" if "used_from" in row else "",
-            *(_share(row.get(name)) for name in ("overlap@10", "rbo", "churn", "encoded")),
+            *(_share(row.get(name)) for name in ("overlap@10", "rbo", "churn", "hub", "encoded")),
             f"{row['seconds']:,.1f}" if "seconds" in row else "",
             "yes" if row["checkpoint"] else "",
         )
-    notes = "overlap@10, RBO: candidates against the generation before; new: share of the negatives; "
-    return Group(grid, Text(notes + "back: foils rollback can go back to it."))
+    notes = (
+        "overlap@10, RBO: candidates against the generation before; new: share of the negatives; hub: largest share of "
+        "the queries with one document as negative; back: foils rollback can go back to it."
+    )
+    return Group(grid, Text(notes), *went_wrong)
 
 
 def _share(value: float | None) -> str:

@@ -55,7 +55,16 @@ def _run(run: Run) -> list[RenderableType]:
             grid.add_row(f"{point['step']:,}", *(f"{point[name]:.4f}" for name in names), marks)
         parts.append(grid)
     finished = " (was finished already)" if run.found_finished else ""
+    parts += breaches(run.record)
     return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]
+
+
+def breaches(record: Mapping[str, Any]) -> list[RenderableType]:
+    """A line for each time that a run did not keep a bound of its guard; none if it always did."""
+    from foils.train.guard.record import BREACHES, described, went
+
+    found = record.get(BREACHES, [])
+    return [Text(f"step {entry['step']:,}: {described(entry)}: {went(entry)}", style="yellow") for entry in found]
 
 
 def _phases(listed: Sequence[Mapping[str, Any]]) -> RenderableType:

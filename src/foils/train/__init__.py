@@ -2,6 +2,7 @@
 
 from foils.train.batches import Batches, Clustered, ClusterPerBatch, Grouped, NoDuplicates, Shuffled
 from foils.train.contrasts import Contrast, Gathered, InBatch, MemoryBank, Mixed, NegativeCache, Own, Search
+from foils.train.guard import Fallback, Guard
 from foils.train.job import TrainSpec
 from foils.train.learned import Learned
 from foils.train.losses import (
@@ -48,8 +49,10 @@ __all__ = [
     "DebiasedInfoNCE",
     "DirectedInfoNCE",
     "Every",
+    "Fallback",
     "Gathered",
     "Grouped",
+    "Guard",
     "HardnessInfoNCE",
     "InBatch",
     "InBatchMarginMSE",

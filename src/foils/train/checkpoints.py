@@ -65,9 +65,10 @@ def _all(out: Path) -> list[Path]:
     return sorted(found, key=step_of)
 
 
-def newest(out: Path) -> Path | None:
-    """The newest complete checkpoint of a run folder, or None."""
-    return next((path for path in reversed(_all(out)) if is_complete(path)), None)
+def newest(out: Path, until: int | None = None) -> Path | None:
+    """The newest complete checkpoint of a run folder, none after a step if one is given; or None."""
+    found = (path for path in reversed(_all(out)) if until is None or step_of(path) <= until)
+    return next((path for path in found if is_complete(path)), None)
 
 
 def newer(out: Path, step: int) -> list[Path]:

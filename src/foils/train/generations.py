@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from foils.core import noise
 from foils.core.collection import Collection
-from foils.core.pairs import Pairs, joined
+from foils.core.pairs import POSITIVE, Pairs, joined
 from foils.store import MANIFEST, Negatives
 from foils.train.checkpoints import folder_of as checkpoint_of
 from foils.train.checkpoints import history, is_complete, newest, step_of, write_json
@@ -26,6 +26,7 @@ from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
 
 PIN = "checkpoint.json"  # of weights that are at work: the step of their checkpoint
 _DOCUMENTS = ".documents-"
+MEMORY = "generation.json"  # of a checkpoint: the generation in use when it was written
 FIGURES = "generation"  # of a manifest: what is known of a generation besides its negatives
 
 
@@ -63,6 +64,21 @@ def figures_of(run: Path, number: int) -> dict[str, Any]:
     """What is known of a generation besides its negatives: step, time, agreement with the one before it."""
     figures: dict[str, Any] = Negatives.open(folder_of(run, number)).manifest[FIGURES]
     return figures
+
+
+def used_at(checkpoint: Path | None) -> int:
+    """The generation that was in use when a checkpoint was written; 0 at the beginning."""
+    path = None if checkpoint is None else checkpoint / MEMORY
+    if path is None or not path.exists():
+        return 0
+    return int(json.loads(path.read_text(encoding="utf-8"))["generation"])
+
+
+def hub(pairs: Pairs) -> float:
+    """The largest share of the queries with negatives that have one and the same document among them."""
+    negative = pairs.label != POSITIVE
+    queries = len(np.unique(pairs.query[negative]))
+    return float(np.bincount(pairs.doc[negative]).max() / queries) if queries else 0.0
 
 
 def previous(number: int, chunks: int) -> int:

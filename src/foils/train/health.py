@@ -6,7 +6,7 @@ Everything is read off one training step and changes nothing: no random number i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from foils.train.batch import STUDENT, Batch
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BANDS = ((1, 5), (6, 20), (21, 50), (51, 200), (201, None))
+_KEEP = 0.9  # of the moving average of the gap's change
 _MOST = 512  # documents of a step whose geometry is looked at
 
 
@@ -37,8 +38,9 @@ def health(batch: Batch, allowed: Tensor, loss: Tensor, ranks: Mapping[str, Tens
         label-free proxy of false negatives, good for trends only; ``above_NAME``: the same by another score.
         ``share/GROUP``, ``count/GROUP`` and ``gap/GROUP``: push, number a row and gap of in-batch negatives
         (``in-batch``), of those that a contrast brought (its name) and of own ones by source; ``share/ranks A-B``: push
-        of own ones by their best raw rank. ``top_document``: push of the document that pushes most. ``uniformity``
-        and ``effective_rank``: of the step's document vectors.
+        of own ones by their best raw rank. ``top_document``: push of the document that pushes most; ``top_rows``: the
+        largest share of the rows that one document pushes more than any other does. ``uniformity`` and
+        ``effective_rank``: of the step's document vectors, of which ``documents`` were looked at.
     """
     import torch
 
@@ -59,6 +61,8 @@ def health(batch: Batch, allowed: Tensor, loss: Tensor, ranks: Mapping[str, Tens
             found["gap_hardest"] = float((positive.squeeze(1) - best)[has].mean())
             found["violations"] = float((best > positive.squeeze(1))[has].float().mean())
             found["top_document"] = float(_by_document(push, batch.doc).max() / total)
+            most = torch.nn.functional.one_hot(push.argmax(dim=1), push.shape[1]) * (each > 0)
+            found["top_rows"] = float(_by_document(most.to(push.dtype), batch.doc).max() / has.sum())
         own = batch.own & allowed
         found |= _above(batch, own)
         for name, mask in _groups(batch, allowed, ranks):
@@ -70,6 +74,22 @@ def health(batch: Batch, allowed: Tensor, loss: Tensor, ranks: Mapping[str, Tens
         if batch.doc_vectors is not None:
             found |= geometry(batch.doc_vectors.detach()[: batch.width][:_MOST])
     return found
+
+
+def trend(figures: Mapping[str, float], history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """``gap_trend``: the moving average of how the gap changes from look to look, ``m ← 0.9 m + 0.1 (gap - last gap)``.
+
+    Below 0 for long, the negatives are closing in on the positives. It begins at the second look with 0.
+
+    Args:
+        figures: of this look.
+        history: what was logged before, figures under ``foils/``.
+    """
+    last = next((entry for entry in reversed(history) if "foils/gap" in entry), None)
+    if last is None or "gap" not in figures:
+        return {}
+    change = figures["gap"] - last["foils/gap"]
+    return {"gap_trend": _KEEP * last.get("foils/gap_trend", 0.0) + (1 - _KEEP) * change}
 
 
 def _mean(values: Tensor, mask: Tensor) -> Tensor:
@@ -135,7 +155,7 @@ def geometry(vectors: Tensor) -> dict[str, float]:
     """
     import torch
 
-    if len(vectors) < 2:
+    if len(vectors) < 2 or not vectors.isfinite().all():
         return {}
     unit = torch.nn.functional.normalize(vectors.float(), dim=1)
     squared = torch.pdist(unit).square()
@@ -143,6 +163,7 @@ def geometry(vectors: Tensor) -> dict[str, float]:
     values = torch.linalg.svdvals(spread).square()
     power = values / values.sum().clamp(min=1e-30)
     return {
+        "documents": float(len(vectors)),
         "uniformity": float(torch.logsumexp(-2 * squared, 0) - math.log(len(squared))),
         "effective_rank": float(torch.special.entr(power).sum().exp()),
     }

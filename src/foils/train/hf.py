@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ from foils.train.batches import Plan
 from foils.train.curve import best_step, curve_of, exhausted
 from foils.train.dev import DEPTH, METRIC, Dev, measures
 from foils.train.feeding import Feeder
+from foils.train.guard.turn import take_over
+from foils.train.health import trend
 from foils.train.student import Student
 
 log = logging.getLogger(__name__)
@@ -51,6 +54,9 @@ class FoilsTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
     plan: Plan
     feeder: Feeder
+    turned = False  # whether the checkpoint to begin with was written before the fallback took over
+    forgets = False  # whether what the objective remembers there is of no use
+    norm: Any = 0.0  # of the last gradient
 
     def get_batch_sampler(self, dataset: Any, *args: Any, **kwargs: Any) -> Plan:
         """The planned batches, whatever the arguments say."""
@@ -65,8 +71,20 @@ class FoilsTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """With the loss goes what the objective has to report, under ``foils/``."""
         if "loss" in logs:
-            logs = {**logs, **{f"foils/{name}": value for name, value in self.loss.report().items()}}
+            figures = self.loss.report()
+            figures |= trend(figures, self.state.log_history)
+            logs = {**logs, **{f"foils/{name}": value for name, value in figures.items()}}
         super().log(logs, start_time)
+
+    def _get_grad_norm(self, *args: Any, **kwargs: Any) -> Any:
+        self.norm = super()._get_grad_norm(*args, **kwargs)
+        return self.norm
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None and self.turned:
+            take_over(self.optimizer, self.lr_scheduler, Path(checkpoint), self.args.learning_rate)
+        else:
+            super()._load_optimizer_and_scheduler(checkpoint)
 
     def feed(self, rows: NDArray[np.int32], kind: Kind) -> dict[str, Any]:
         """Features of other rows of the collection, on the model's device."""
@@ -140,6 +158,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         evaluate_every: steps between two looks at dev; None for no dev.
         save_every: steps between two checkpoints.
         patience: looks without improvement before it stops; None for never.
+        keep: further checkpoints to keep, of the log.
     """
 
     out: Path
@@ -149,6 +168,7 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
     evaluate_every: int | None
     save_every: int
     patience: int | None
+    keep: Callable[[Sequence[dict[str, Any]]], set[int]] = lambda history: set()
 
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -192,8 +212,8 @@ class Schedule(TrainerCallback):  # type: ignore[misc]
         wait()
         if state.is_world_process_zero:
             checkpoints.mark(checkpoints.folder_of(self.out, state.global_step))
-            best = best_step(curve_of(state.log_history))
-            checkpoints.prune(self.out, {state.global_step, best or state.global_step, *generations.needed(self.out)})
+            kept = {state.global_step, best_step(curve_of(state.log_history)) or state.global_step}
+            checkpoints.prune(self.out, {*kept, *generations.needed(self.out), *self.keep(state.log_history)})
 
 
 class Bar(ProgressCallback):  # type: ignore[misc]

@@ -21,6 +21,7 @@ from foils.train.batches import Batches, Ground, Plan, Shuffled
 from foils.train.contrasts import Contrast, InBatch
 from foils.train.contrasts.bringer import Site
 from foils.train.dev import Dev, divide, make_dev, promoted
+from foils.train.guard.values import MILD, Fallback, Guard
 from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
 from foils.train.options import Precision, TrainOptions
@@ -50,6 +51,8 @@ class TrainSpec:
         mining: how; needed if ever they are.
         share: of the epochs or steps that the options say.
         rate: factor of the learning rate that they say.
+        guard: bounds beyond which the run stops, or falls back.
+        fallback: what it goes on with then, from its last good checkpoint; None to stop with an error.
     """
 
     contrast: Contrast = field(default_factory=InBatch)
@@ -63,6 +66,8 @@ class TrainSpec:
     mining: Mining | None = None
     share: float = 1.0
     rate: float = 1.0
+    guard: Guard = MILD
+    fallback: Fallback | None = None
 
     def columns(self) -> tuple[str, ...]:
         """The saved columns of the negatives that loss and contrast read: what no guide says.
@@ -121,6 +126,8 @@ class Job:
         out: the run folder.
         guides: the vectors of the guides.
         docs: vectors of all documents where those stand; see `foils.train.towers`.
+        asked: what was asked for, where the fallback has taken over; else None.
+        back: the step that the fallback took over at.
     """
 
     data: Collection
@@ -132,6 +139,8 @@ class Job:
     out: Path
     guides: Mapping[str, Guide] = field(default_factory=dict)
     docs: NDArray[np.float32] | None = None
+    asked: TrainSpec | None = None
+    back: int = 0
 
     @property
     def notes(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +32,9 @@ from foils.train.cached import CachedObjective
 from foils.train.card import model_card
 from foils.train.curve import Curve, best_step, curve_of, exhausted
 from foils.train.feeding import Feeder, Numbers
+from foils.train.guard.callback import Watchman
+from foils.train.guard.turn import Breached, kept, turn
+from foils.train.guard.values import remembers
 from foils.train.hf import Bar, DevEvaluator, FoilsTrainer, Lines, Schedule, freeze_unused, wait
 from foils.train.job import Job, Place
 from foils.train.objective import Objective
@@ -131,17 +134,33 @@ class Craft:
         arguments: class of the trainer's arguments.
         trainer: makes the trainer, of (job, arguments, place).
         write: writes the final model into an empty folder, of (job, model, folder, dev curve, step taken).
+        keep: checkpoints to keep besides the newest and the best one, of (job, log).
     """
 
     arguments: Callable[..., Any]
     trainer: Callable[[Any, Any, Place], Any]
     write: Callable[[Any, Any, Path, Curve, int], None]
+    keep: Callable[[Any, Sequence[dict[str, Any]]], set[int]] = lambda job, history: set()
 
 
 def run(job: Job, place: Place) -> Run:
-    """Train what is left to train, then publish the best weights."""
+    """Train what is left to train, then publish the best weights.
+
+    Raises:
+        Breached: a bound of the guard was not kept; it is recorded, and what has to be put aside is.
+    """
     with _threads(job, place):
-        return carry_out(job, place, Craft(SentenceTransformerTrainingArguments, _trainer, _write))
+        try:
+            return carry_out(job, place, Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep))
+        except Breached as found:
+            if place.rank == 0 and found.breach is not None:
+                turn(job, found.breach)
+            wait()
+            raise
+
+
+def _keep(job: Job, history: Sequence[dict[str, Any]]) -> set[int]:
+    return set() if job.spec.fallback is None else kept(job.out, history)
 
 
 def carry_out(job: Work, place: Place, craft: Craft) -> Run:
@@ -158,17 +177,23 @@ def carry_out(job: Work, place: Place, craft: Craft) -> Run:
     newest = checkpoints.newest(job.out)
     wait()
     if first and newest is not None:
-        best = best_step(curve_of(checkpoints.history(newest)))
-        checkpoints.prune(job.out, {checkpoints.step_of(newest), best or 0, *generations.needed(job.out)})
+        history = checkpoints.history(newest)
+        stay = {checkpoints.step_of(newest), best_step(curve_of(history)) or 0, *craft.keep(job, history)}
+        checkpoints.prune(job.out, {*stay, *generations.needed(job.out)})
     elif first:
         checkpoints.prune(job.out, ())
     args.eval_on_start = newest is None and job.dev is not None
     trainer = craft.trainer(job, args, place)
     wait()
-    if newest is not None:
+    if newest is not None and not getattr(trainer, "forgets", False):
         checkpoints.recall(newest, trainer.loss, place.rank)
     if newest is None or not _trained_out(job, newest):
-        trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+        try:
+            trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
+        except Breached:
+            # What was opened for the steps is closed: writers of logs, a process that mines.
+            trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
+            raise
     wait()
     if first:
         _publish(job, trainer, craft, resumed=newest is not None, seconds=time.monotonic() - begun)
@@ -229,16 +254,27 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
         data_collator=Numbers(),
     )
     trainer.plan, trainer.feeder, objective.feed = job.plan, feeder, trainer.feed
+    newest = checkpoints.newest(job.out)
+    trainer.turned = job.asked is not None and newest is not None and checkpoints.step_of(newest) <= job.back
+    trainer.forgets = job.asked is not None and trainer.turned and not remembers(job.asked, job.spec)
     if job.spec.mining is not None:
         refresher = Refresher(job, place, isolated)
-        refresher.resume(checkpoints.newest(job.out))
+        refresher.resume(newest)
         refresher.tell = trainer.log
         trainer.add_callback(refresher)  # before `Schedule`, which marks checkpoints as complete
     trainer.add_callback(
         Schedule(
-            job.out, job.plan, objective, job.updates_per_epoch, job.evaluate_every, job.save_every, options.patience
+            job.out,
+            job.plan,
+            objective,
+            job.updates_per_epoch,
+            job.evaluate_every,
+            job.save_every,
+            options.patience,
+            partial(_keep, job),
         )
     )
+    trainer.add_callback(Watchman(job.spec.guard, job.back, trainer))
     show_progress(trainer)
     return trainer
 

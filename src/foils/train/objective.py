@@ -60,6 +60,7 @@ class Objective(nn.Module):
         progress: share of training that is done, 0 to 1.
         watching: whether to look at what the negatives of the next step do.
         seen: what was seen last; see `foils.train.health`.
+        last: loss of the last batch.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Objective(nn.Module):
         self.number, self.progress = 0, 0.0
         self.site = site
         self.watching, self.seen = False, dict[str, float]()
+        self.last = torch.zeros(())
         self.reduced = half
         bringers = contrast.bringers()
         # The lists of PyTorch forget the types of what is in them; registered here, used through these.
@@ -137,7 +139,9 @@ class Objective(nn.Module):
         rows = loss(batch, allowed)
         value = shared(rows.mean(), len(rows))
         if self.watching:
-            self.seen = health(batch, allowed, value, ids.get("ranks", {}))
+            figures = health(batch, allowed, value, ids.get("ranks", {}))
+            self.seen = {"loss": float(value.detach()), **figures}
+        self.last = value.detach()
         for bringer, carrier in bringers.items():
             carrier.after(bringer, step)
         return value

@@ -6,11 +6,15 @@ several processes and logging integrations are theirs. Ours are the batch, the c
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foils.core.collection import Collection
 from foils.core.errors import need
+from foils.train.guard.record import BREACHES, check_same, described, fell, refusal, went
+from foils.train.guard.values import fallen
 from foils.train.job import TrainSpec, prepare
 from foils.train.options import TrainOptions
 from foils.train.run import Run, agree, read_record
@@ -20,6 +24,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
     from foils.adapters.sentence import SentenceEncoder
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -37,6 +43,9 @@ def train(
     processes the result is the same. The same call after a crash or a kill continues from the newest complete
     checkpoint and ends with the weights that an uninterrupted run would have; on a finished run it trains nothing.
 
+    When a bound of the guard is not kept, the run goes back to its last good checkpoint and goes on with the fallback
+    (`foils.train.guard`); a process that is killed meanwhile ends there as well.
+
     Started by ``torchrun`` or ``accelerate launch``, the processes share each epoch; each contrasts within its own
     batch, or with the documents of all under `Gathered`.
 
@@ -53,20 +62,37 @@ def train(
         DataError: there is nothing to train on.
         PipelineError: the contrast has a filter that cannot work in training.
         ModelError: the model cannot be loaded or trained.
+        BreachError: a bound of the guard was not kept, and there is no fallback, or it did not help.
         MissingExtra: sentence-transformers or what its trainer needs is not installed.
     """
     for module in ("torch", "sentence_transformers", "accelerate", "datasets"):
         need(module, "st")
     from foils.train import loop
+    from foils.train.guard.turn import Breached
 
     folder, wanted = Path(out), options or TrainOptions()
     spec.columns()
+    if spec.fallback is not None:
+        fallen(spec)
     record = read_record(folder)
     with loop.isolated():
-        student, place = open_student(model), loop.placement(wanted.precision, folder)
-        job = prepare(data, spec, student, wanted, seed=seed, place=place)
-        if record is not None:
-            agree(folder, record, job.settings())
-            if record["status"] == "finished":
-                return Run(folder, record, found_finished=True)
-        return loop.run(job, place)
+        place = loop.placement(wanted.precision, folder)
+        while True:
+            job = prepare(data, spec, open_student(model), wanted, seed=seed, place=place)
+            if record is not None:
+                agree(folder, record, job.settings())
+                if record["status"] == "finished":
+                    return Run(folder, record, found_finished=True)
+            entry = fell(record)
+            if entry is not None:
+                check_same(folder, entry, spec)
+                after = prepare(data, fallen(spec), open_student(model), wanted, seed=seed, place=place)
+                job = replace(after, asked=spec, back=int(entry["back"]))
+            try:
+                return loop.run(job, place)
+            except Breached:
+                record = read_record(folder) or {}
+            said = record[BREACHES][-1]
+            log.warning("step %s: %s: %s", f"{said['step']:,}", described(said), went(said))
+            if said["fallback"] is None:
+                raise refusal(folder, said, entry is not None)

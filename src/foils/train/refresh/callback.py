@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import time
@@ -23,7 +22,6 @@ from foils.train.rows import renewed
 from foils.train.run import GENERATIONS
 
 log = logging.getLogger(__name__)
-MEMORY = "generation.json"  # of a checkpoint: the generation in use when it was written
 _LOOK = 0.2  # seconds between two looks for what another process makes
 
 
@@ -49,6 +47,7 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         assert spec.mining is not None, "checked when the job was prepared"
         self.job, self.place, self.isolated = job, place, isolated
         self.refresh, self.first = spec.refresh, job.plan.rows
+        self.chunks = (job.asked or spec).refresh.chunks
         self.maker = Maker(job.out, job.data, spec.split, spec.mining, spec.refresh, job.steps)
         self.due = self.refresh.due(job.steps, job.updates_per_epoch)
         self.skipped = skipped(job.out)
@@ -58,17 +57,15 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
 
     def resume(self, checkpoint: Path | None) -> None:
         """Take up what was in use when a checkpoint was written."""
-        path = None if checkpoint is None else checkpoint / MEMORY
-        if path is not None and path.exists():
-            number = int(json.loads(path.read_text(encoding="utf-8"))["generation"])
-            if number:
-                self._take_up(number)
+        number = generations.used_at(checkpoint)
+        if number:
+            self._take_up(number)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Write what is in use into the checkpoint."""
         if state.is_world_process_zero:
             folder = checkpoints.folder_of(self.job.out, state.global_step)
-            checkpoints.write_json(folder / MEMORY, {"generation": self.used})
+            checkpoints.write_json(folder / generations.MEMORY, {"generation": self.used})
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Have a checkpoint written where one is mined with."""
@@ -141,7 +138,7 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         figures = generations.figures_of(self.job.out, number)
         staleness = step - figures["step"]
         numbers = {"generation": number, "staleness": staleness, "mining_seconds": figures["seconds"]}
-        numbers |= {name: figures[name] for name in figures if "@" in name or name in ("rbo", "churn")}
+        numbers |= {name: figures[name] for name in figures if "@" in name or name in ("rbo", "churn", "hub")}
         self.tell({f"foils/{name}": float(value) for name, value in numbers.items()})
         if self.place.rank == 0:
             generations.note(self.job.out, {**figures, "used_from": step, "staleness": staleness})
@@ -156,6 +153,6 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
 
     def _take_up(self, number: int) -> None:
         spec, out = self.job.spec, self.job.out
-        pairs = generations.in_use(out, number, self.refresh.chunks, self.job.data, spec.negatives)
+        pairs = generations.in_use(out, number, self.chunks, self.job.data, spec.negatives)
         self.job.plan.rows = renewed(self.first, self.job.data, pairs, self.job.plan.seed)
         self.used, self.step = number, int(generations.figures_of(out, number)["step"])

@@ -18,7 +18,7 @@ from foils.mine import Miner
 from foils.staging import alone
 from foils.store import MANIFEST, Negatives
 from foils.train.checkpoints import write_json
-from foils.train.generations import FIGURES, documents_of, folder_of, mined_for, previous
+from foils.train.generations import FIGURES, documents_of, folder_of, hub, mined_for, previous
 from foils.train.refresh.mining import Mining
 from foils.train.refresh.values import Refresh
 from foils.train.refresh.vectors import Carrying
@@ -79,6 +79,7 @@ class Maker:
                 **({"chunk": (number - 1) % self.refresh.chunks} if self.refresh.chunks > 1 else {}),
                 **encoded,
                 **self._agreement(number, found),
+                "hub": round(hub(found.kept(self.data)), 5),
                 "seconds": round(time.monotonic() - began, 1),
             }
             write_json(found.path / MANIFEST, {**found.manifest, FIGURES: figures})

@@ -42,20 +42,30 @@ def rollback(run: Path, to: int) -> dict[str, Any]:
         raise StoreError(
             f"{run}: generation {to}: {why}. One can go back to: {have}. Every(keep=…) keeps the checkpoints of more."
         )
-    newer = [row for number, row in listed.items() if number > to]
+    return put_aside(run, record, to, int(listed[to]["step"]))
+
+
+def put_aside(run: Path, record: dict[str, Any], to: int, step: int) -> dict[str, Any]:
+    """Write a rollback into a record and carry it out; a process killed meanwhile finds what is left by `settle`.
+
+    Args:
+        run: the run folder.
+        record: what ``run.json`` is to say otherwise.
+        to: the newest generation that stays.
+        step: of the newest checkpoint that stays; 0 for none.
+    """
+    newer = [row for row in generations.listing(run) if int(row["number"]) > to]
     done = record.get(ROLLBACKS, [])
     entry = {
         "to": to,
-        "step": int(listed[to]["step"]),
+        "step": step,
         "aside": f"{ASIDE}/{len(done) + 1}",
         "skipped": sorted({int(row["step"]) for row in newer}),
         "settled": False,
     }
-    record |= {
-        "status": "running",
-        ROLLBACKS: [*done, entry],
-        GENERATIONS: [known for known in record.get(GENERATIONS, []) if known["number"] <= to],
-    }
+    record |= {"status": "running", ROLLBACKS: [*done, entry]}
+    if GENERATIONS in record:
+        record[GENERATIONS] = [known for known in record[GENERATIONS] if known["number"] <= to]
     checkpoints.write_json(run / RECORD, record)
     settle(run)
     return {**entry, "settled": True}

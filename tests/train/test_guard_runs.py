@@ -1,0 +1,306 @@
+"""Runs that go wrong for real: what is noticed, what they go back to, and that a kill at any moment changes nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sentence_transformers import SentenceTransformer
+
+from cli.test_cli import foils
+from foils.core.errors import BreachError, StoreError
+from foils.core.pairs import Pairs
+from foils.core.schedule import Step
+from foils.follow import follow
+from foils.recipe import load_recipe
+from foils.train import (
+    Fallback,
+    Guard,
+    InBatch,
+    InfoNCE,
+    Learned,
+    Never,
+    Own,
+    TrainOptions,
+    TrainSpec,
+    checkpoints,
+    generations,
+    loop,
+    train,
+)
+from foils.train.objective import Objective
+
+OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=60, save_every=7, evaluate_every=6, dev_share=0.1)
+OFF = Guard(dev=None, loss=None, uniformity=None, rank=None, document=None, hub=None, above=None)
+REVERSED = Step([1.0, -99.0], [0.4]) * InfoNCE(temperature=0.5)  # pushes positives away from then on
+
+
+def weights(folder):
+    state = SentenceTransformer(str(folder), device="cpu").state_dict()
+    return np.concatenate([tensor.float().numpy().ravel() for tensor in state.values()])
+
+
+def back_to(loss=None, rate=1.0):
+    return Fallback(InBatch(), loss or InfoNCE(), Never(), rate)
+
+
+def one_document_for_all(data):
+    """Every query has the same negative."""
+    positives = data.positives("train")
+    doc = next(d for d in range(len(data.corpus)) if d not in set(data.same[positives.doc].tolist()))
+    queries = positives.queries
+    return Pairs.build(queries, np.full(len(queries), doc, np.int32), np.zeros(len(queries), np.int8))
+
+
+CASES = {
+    "finite": (Guard(), {"loss": InfoNCE()}, {"learning_rate": 1e38}),
+    "dev": (replace(OFF, dev=0.3), {"loss": REVERSED}, {}),
+    "loss": (replace(OFF, loss=8.0), {"loss": InfoNCE(temperature=Step([0.05, 1.0], [0.7]))}, {}),
+    "above": (replace(OFF, above=0.3), {"loss": REVERSED, "contrast": InBatch(), "mined": True}, {}),
+    "document": (replace(OFF, document=0.5), {"contrast": Own(), "one": True}, {"learning_rate": 0.005}),
+    "uniformity": (Guard(), {"collapses": True}, {"learning_rate": 0.3}),
+    "rank": (replace(OFF, rank=0.5), {"collapses": True}, {"learning_rate": 0.3}),
+}
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_each_bound_is_broken_for_real(learnable, static_path, still_path, random_negatives, tmp_path, what):
+    guard, given, more = CASES[what]
+    model = still_path if given.get("collapses") else static_path
+    negatives = one_document_for_all(learnable) if given.get("one") else None
+    if given.get("mined"):
+        negatives = random_negatives.kept(learnable)
+    spec = TrainSpec(given.get("contrast", InBatch()), given.get("loss", InfoNCE()), negatives=negatives, guard=guard)
+    options = replace(OPTIONS, **more)
+    with pytest.raises(BreachError, match=r"stopped at step .*--fallback in-batch"):
+        train(learnable, spec, str(model), out=tmp_path / "run", options=options)
+    (stopped,) = json.loads((tmp_path / "run" / "run.json").read_text())["breaches"]
+    assert (stopped["what"], stopped["fallback"]) == (what, None)
+    # The same command says the same; with a fallback it goes on.
+    with pytest.raises(BreachError, match=f"stopped at step {stopped['step']}"):
+        train(learnable, spec, str(model), out=tmp_path / "run", options=options)
+    spec = replace(spec, fallback=back_to(rate=0.1 / options.learning_rate))
+    run = train(learnable, spec, str(model), out=tmp_path / "run", options=options)
+    assert run.record["breaches"] == [{**stopped, "fallback": spec.fallback.text()}]
+    assert run.steps == 60
+    assert stopped["back"] <= stopped["step"]
+    assert np.isfinite(weights(run.model)).all()
+    if what in ("dev", "above"):
+        assert 0 < stopped["back"] <= 36
+        assert all(point["nDCG@10"] > 0.2 for point in run.curve[-3:])
+    if what == "finite":
+        assert (stopped["value"], stopped["bound"]) == ("nan", None)
+
+
+def test_ordinary_runs_raise_no_alarm(learnable, static_path, still_path, random_negatives, tmp_path):
+    negatives = random_negatives.kept(learnable)
+    for number, (model, spec, rate) in enumerate(
+        [
+            (static_path, TrainSpec(), 0.05),
+            (static_path, TrainSpec(Own(), negatives=negatives), 0.05),
+            (static_path, TrainSpec(InBatch(), negatives=negatives), 30.0),
+            (still_path, TrainSpec(InBatch(), negatives=negatives), 0.02),
+        ]
+    ):
+        options = replace(OPTIONS, learning_rate=rate)
+        guarded = replace(spec, guard=Guard(), fallback=back_to())
+        run = train(learnable, guarded, str(model), out=tmp_path / f"{number}", options=options)
+        assert "breaches" not in run.record
+        if number == 0:
+            bare = train(learnable, replace(spec, guard=OFF), str(model), out=tmp_path / "bare", options=options)
+            np.testing.assert_array_equal(weights(run.model), weights(bare.model))
+
+
+def test_a_fallback_that_does_not_help_stops(learnable, static_path, tmp_path):
+    spec = TrainSpec(loss=REVERSED, guard=replace(OFF, dev=0.3), fallback=back_to(-99.0 * InfoNCE(temperature=0.5)))
+    for _ in range(2):
+        with pytest.raises(BreachError, match=r"The fallback did not help, either"):
+            train(learnable, spec, str(static_path), out=tmp_path / "run", options=OPTIONS)
+    first, second = json.loads((tmp_path / "run" / "run.json").read_text())["breaches"]
+    assert first["back"] < first["step"]
+    assert (second["fallback"], second["back"] >= first["back"]) == (None, True)
+    with pytest.raises(StoreError, match="goes on with the fallback"):
+        train(learnable, replace(spec, fallback=None), str(static_path), out=tmp_path / "run", options=OPTIONS)
+
+
+def test_numbers_that_the_fallback_does_not_learn(learnable, static_path, tmp_path):
+    loss = Step([1.0, -99.0], [0.4]) * InfoNCE(temperature=Learned(0.5))
+    spec = TrainSpec(loss=loss, guard=replace(OFF, dev=0.3), fallback=back_to())
+    run = train(learnable, spec, str(static_path), out=tmp_path / "run", options=OPTIONS)
+    assert run.record["breaches"][0]["back"] > 0
+    assert run.metrics["nDCG@10"] > 0.2
+    back = replace(spec, fallback=back_to(InfoNCE(temperature=Learned(0.2))))
+    run = train(learnable, back, str(static_path), out=tmp_path / "other", options=OPTIONS)
+    assert run.record["breaches"][0]["back"] > 0
+
+
+# With refreshes: from progress 0.55 on the positives are pushed away.
+PLAN = """
+mine: Dense('student', k=20) >> Uniform(k=6)
+contrast: InBatch()
+loss: InfoNCE(temperature=0.5) * Step([1, -99], [0.4])
+refresh: Every(steps=10)
+guard: Guard(hub=None, above=None, loss=None)
+fallback: in-batch
+"""
+SHORT = replace(OPTIONS, max_steps=48, evaluate_every=4)
+
+
+def planned(folder, text):
+    (folder / "own.yaml").write_text(text)
+    return load_recipe(folder / "own.yaml")
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    return planned(tmp_path_factory.mktemp("recipe"), PLAN)
+
+
+@pytest.fixture(scope="module")
+def whole(learnable, static_path, plan, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    return follow(plan, learnable, str(static_path), out=out, options=SHORT).run
+
+
+def test_it_goes_back_to_checkpoint_and_generation(whole):
+    (entry,) = whole.record["breaches"]
+    assert entry["what"] == "dev"
+    assert 20 <= entry["back"] < entry["step"] < 48
+    assert entry["generation"] == (2 if entry["back"] > 20 else 1)
+    (rollback,) = whole.record["rollbacks"]
+    assert (rollback["to"], rollback["step"], rollback["settled"]) == (entry["generation"], entry["back"], True)
+    assert [known["number"] for known in whole.record["generations"]] == list(range(1, entry["generation"] + 1))
+    assert all(0 < known["hub"] < 0.5 for known in whole.record["generations"])
+    assert (whole.out / rollback["aside"]).is_dir()
+    assert whole.steps == 48
+    assert whole.curve[-1]["nDCG@10"] > entry["bound"]
+
+
+class Killed(BaseException):
+    pass
+
+
+def _nth(patch, owner, name, number, *, after=False, only=lambda *args: True):
+    function, seen = getattr(owner, name), []
+
+    def dying(*args, **kwargs):
+        seen.extend([1] * only(*args))
+        last = len(seen) == number and only(*args)
+        if last and not after:
+            raise Killed
+        result = function(*args, **kwargs)
+        if last:
+            raise Killed
+        return result
+
+    patch.setattr(owner, name, dying)
+
+
+def _moves(patch, number, *, after=False):
+    from pathlib import Path
+
+    _nth(patch, Path, "replace", number, after=after, only=lambda path, target: "/aside/" in str(target))
+
+
+MOMENTS = {
+    "before": lambda patch, step: _nth(patch, Objective, "forward", 12),
+    "after the best, before the breach": lambda patch, step: _nth(patch, Objective, "forward", step - 1),
+    "seen, not recorded": lambda patch, step: _nth(patch, loop, "turn", 1),
+    "recorded, nothing moved": lambda patch, step: _moves(patch, 1),
+    "half moved": lambda patch, step: _moves(patch, 1, after=True),
+    "gone back": lambda patch, step: _nth(patch, loop, "turn", 1, after=True),
+    "at the first step of the fallback": lambda patch, step: _nth(patch, Objective, "forward", step + 1),
+    "in the fallback": lambda patch, step: _nth(patch, Objective, "forward", step + 6),
+    "in the fallback, at a checkpoint": lambda patch, step: _nth(patch, checkpoints, "mark", 1, only=_late(step)),
+}
+
+
+def _late(step):
+    seen = []
+
+    def only(folder):
+        seen.append(checkpoints.step_of(folder))
+        return seen != sorted(seen)  # steps begin again
+
+    return only
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_cut_off_and_continued_is_uninterrupted(learnable, static_path, plan, whole, tmp_path, monkeypatch, moment):
+    def go():
+        return follow(plan, learnable, str(static_path), out=tmp_path / "run", options=SHORT).run
+
+    with monkeypatch.context() as patch:
+        MOMENTS[moment](patch, whole.record["breaches"][0]["step"])
+        with pytest.raises(Killed):
+            go()
+    run = go()
+    np.testing.assert_array_equal(weights(run.model), weights(whole.model))
+    assert run.curve == whole.curve
+    for key in ("breaches", "rollbacks"):
+        assert run.record[key] == whole.record[key]
+    used = [[(g["number"], g["step"], g["used_from"]) for g in r.record["generations"]] for r in (run, whole)]
+    assert used[0] == used[1]
+    assert generations.complete(run.out) == generations.complete(whole.out)
+
+
+def test_a_generation_of_one_document_is_not_trained_on(learnable, static_path, tmp_path):
+    text = "mine: Dense('student', k=150) >> Uniform(k=Step([4, 140], [0.6]))\nrefresh: Every(steps=8)\n"
+    plan = planned(tmp_path, text + "contrast: Own()\nguard: Guard()\nfallback: {contrast: Own()}\n")
+    run = follow(plan, learnable, str(static_path), out=tmp_path / "run", options=replace(SHORT, max_steps=32)).run
+    (first,) = run.record["breaches"]
+    assert (first["what"], first["step"], first["back"], first["generation"]) == ("hub", 24, 24, 2)
+    assert first["value"] > 0.9
+    assert [known["number"] for known in run.record["generations"]] == [1, 2]
+    assert generations.complete(run.out) == [1, 2]
+
+
+def test_commands_show_it(learnable_path, static_path, whole, tmp_path):
+    shown = foils("generations", str(whole.out))
+    assert "hub" in shown
+    assert "dev nDCG@10 fell to" in " ".join(shown.split())
+    (tmp_path / "own.yaml").write_text("loss: InfoNCE(temperature=0.5) * Step([1, -99], [0.4])\n")
+    command = ["train", str(learnable_path), "--recipe", str(tmp_path / "own.yaml"), "--model", str(static_path)]
+    command += ["-o", str(tmp_path / "run"), "--guard", "Guard()", "--batch-size", "16", "--learning-rate", "0.1"]
+    command += ["--set", "max_steps=60", "--set", "evaluate_every=6", "--set", "save_every=7"]
+    said = " ".join(foils(*command, check=1).split())
+    assert "stopped at step" in said
+    assert "--fallback in-batch" in said
+    shown = " ".join(foils(*command, "--fallback", "in-batch").split())
+    assert "dev nDCG@10 fell to" in shown
+    assert "goes on with contrast InBatch()" in shown
+
+
+def test_figures_reach_what_logs_are_reported_to(learnable, static_path, tmp_path, monkeypatch):
+    """Everything of ``run.json``'s health goes through the Trainer's ``on_log``, which integrations read."""
+    from transformers import TrainerCallback
+
+    class Told(TrainerCallback):
+        def __init__(self):
+            self.logs = []
+
+        def on_log(self, args, state, control, logs=None, **kwargs):
+            self.logs.append({**logs, "step": state.global_step})
+
+    told, made = Told(), loop._trainer
+
+    def with_told(*args):
+        trainer = made(*args)
+        trainer.add_callback(told)
+        return trainer
+
+    monkeypatch.setattr(loop, "_trainer", with_told)
+    options = replace(OPTIONS, max_steps=20)
+    run = train(learnable, TrainSpec(), str(static_path), out=tmp_path / "run", options=options)
+    seen = {entry["step"]: entry for entry in told.logs if "foils/loss" in entry}
+    assert len(run.record["health"]) == 20
+    for figures in run.record["health"]:
+        entry = seen[figures["step"]]
+        assert all(entry[f"foils/{name}"] == value for name, value in figures.items() if name != "step")
+        assert math.isfinite(figures["loss"])
+        assert ("gap_trend" in figures) == (figures["step"] > 1)
+    assert torch.is_grad_enabled()
