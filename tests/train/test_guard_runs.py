@@ -207,14 +207,12 @@ def _moves(patch, number, *, after=False):
 
 
 MOMENTS = {
-    "before": lambda patch, step: _nth(patch, Objective, "forward", 12),
     "after the best, before the breach": lambda patch, step: _nth(patch, Objective, "forward", step - 1),
     "seen, not recorded": lambda patch, step: _nth(patch, loop, "turn", 1),
     "recorded, nothing moved": lambda patch, step: _moves(patch, 1),
     "half moved": lambda patch, step: _moves(patch, 1, after=True),
     "gone back": lambda patch, step: _nth(patch, loop, "turn", 1, after=True),
     "at the first step of the fallback": lambda patch, step: _nth(patch, Objective, "forward", step + 1),
-    "in the fallback": lambda patch, step: _nth(patch, Objective, "forward", step + 6),
     "in the fallback, at a checkpoint": lambda patch, step: _nth(patch, checkpoints, "mark", 1, only=_late(step)),
 }
 
