@@ -108,7 +108,7 @@ class _Done:
             self.mined[phase.name] = mine_phase(phase.mine, data, self.student, job=job, out=folder / "negatives")
         negatives = self._negatives(phase, data)
         if phase.teach is not None:
-            self._teach(phase, data, negatives, folder)
+            self._teach(phase, data, negatives, job.split, folder)
             return
         self._train(phase, data, negatives, job, folder)
 
@@ -147,14 +147,14 @@ class _Done:
         kept = [self.mined[name].kept(data) for name in (phase.name, *phase.adds) if name in self.mined]
         return union(kept) if kept else None
 
-    def _teach(self, phase: Phase, data: Collection, negatives: Pairs | None, folder: Path) -> None:
+    def _teach(self, phase: Phase, data: Collection, negatives: Pairs | None, split: str, folder: Path) -> None:
         from foils.teach import TeachOptions, teach
 
         assert phase.teach is not None
         assert negatives is not None, "a phase that teaches mines"
         base = self.models.get(phase.start) or self.job.encoders.get(f"{phase.name}.base", self.base)
         options = replace(self.job.teach or TeachOptions(), loss=phase.teach)
-        taught = teach(data, negatives, base, out=folder, split=self.job.split, seed=self.job.seed, options=options)
+        taught = teach(data, negatives, base, out=folder, split=split, seed=self.job.seed, options=options)
         self.models[phase.name] = str(taught.model)
         made = {"model": str(taught.model.relative_to(self.out)), "steps": taught.steps, **taught.metrics}
         self.report.append({"name": phase.name, **made, "seconds": taught.record["seconds"]})

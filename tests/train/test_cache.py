@@ -149,6 +149,18 @@ def test_how_often_each_is_drawn():
     assert ((sharp.times.double().mean(dim=0) - twice).abs() < 3 * (twice * (1 - twice) / draws).sqrt() + 1e-9).all()
 
 
+@pytest.mark.parametrize("top_k", [None, 7])
+def test_draws_of_no_sharpness_are_even_and_still_pass_over_what_must_not_be_drawn(top_k):
+    contrast = NegativeCache(8, inv_temp=0.0, top_k=top_k)
+    cache, draws = contrast.open(site()), 20_000
+    fill(cache, range(20, 28), torch.zeros(8, DIM))
+    logits = torch.tensor([2.0, 1.0, 0.5, 0.0, -1.0, -math.inf, -math.inf, -3.0])
+    step = replace(make_step(0), query=torch.arange(draws), at=torch.arange(draws))
+    drawn = cache.draw(contrast, step, logits.expand(draws, -1))
+    assert drawn.place.tolist() == [0, 1, 2, 3, 4, 7]
+    torch.testing.assert_close(drawn.times.double().mean(dim=0), torch.full((6,), 1 / 6).double(), rtol=0, atol=0.01)
+
+
 def test_draws_depend_on_ids_and_step_only():
     contrast, generator = NegativeCache(10, k=3, temperature=0.5), torch.Generator().manual_seed(0)
     one, other = contrast.open(site()), contrast.open(site())

@@ -37,9 +37,7 @@ def a_batch(data, student, chosen, every=3, standing=None):
 
 def site_of(data, student, docs=None):
     asked = data.query_rows("train")
-    return Site(
-        data, student, None, 16, 0, 1, 0, asked, docs, {}, None, make_rows(data, "train", queries=asked).positives
-    )
+    return Site(data, student, None, 0, 1, 0, asked, docs, None, make_rows(data, "train", queries=asked).positives)
 
 
 def wide(path):

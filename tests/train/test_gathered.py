@@ -98,7 +98,7 @@ def objective_of(case, processes, rank):
     contrast, loss = CASES[case]
     if processes == 1:
         contrast = contrast.replace("Gathered", "InBatch")
-    site = Site(None, None, None, SIZE, 0, processes, rank, None, None, {}, None)
+    site = Site(None, None, None, 0, processes, rank, None, None, None)
     parts = (Student(Tiny(), "transformer", "tiny"), parse(contrast, "contrast", "stage"), parse(loss, "loss"))
     if case == "cached" and processes == 2:
         return CachedObjective(*parts, site=site, mini_batch=2)
@@ -170,7 +170,7 @@ def test_two_processes_have_the_gradient_of_one(both, case):
 
 def test_alone_it_is_in_batch():
     data, rows = world()
-    carrier = Gathered().open(Site(None, None, None, SIZE, 0, 1, 0, None, None, {}, None))
+    carrier = Gathered().open(Site(None, None, None, 0, 1, 0, None, None, None))
     assert isinstance(carrier, Gatherer)
     assert not carrier.state_dict()
     features, ids = fed(data, rows, np.arange(6))

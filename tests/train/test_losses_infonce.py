@@ -300,6 +300,8 @@ def test_debiased_against_the_formula_and_its_bound():
     assert clamped
     small = torch.tensor([[0.9, 0.8, 0.1]], requires_grad=True)
     assert torch.autograd.grad(value(DebiasedInfoNCE(0.1, 1.0, 0.01), one(small)), small)[0].isfinite().all()
+    edge = torch.tensor([[math.log(2) / 2, 1e-8]], dtype=torch.float32, requires_grad=True)  # bound missed by 2e-8
+    assert torch.autograd.grad(value(DebiasedInfoNCE(0.5), one(edge)), edge)[0].isfinite().all()
     losses = [value(DebiasedInfoNCE(0.1, beta), one([0.5, 0.4, 0.1, -0.3])).item() for beta in (0, 0.5, 1, 2)]
     assert losses == sorted(losses)
     alike = [value(DebiasedInfoNCE(0.1, beta), one([0.5, 0.4, 0.4])).item() for beta in (0, 2)]

@@ -103,6 +103,8 @@ def test_each_query_is_mined_for_once_in_as_many_generations_as_there_are_chunks
         kept = Negatives.open(sources).kept(learnable)
         for query in sorted(queries)[:20]:
             assert set(now.doc[now.query == query]) == set(kept.doc[kept.query == query])
+            ranks = [np.sort(pairs.ranks["student"][pairs.query == query]) for pairs in (now, kept)]
+            np.testing.assert_array_equal(*ranks)
 
 
 class Killed(BaseException):

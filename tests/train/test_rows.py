@@ -7,7 +7,7 @@ import pytest
 
 from foils import Pairs
 from foils.core.errors import DataError
-from foils.train.rows import fingerprint, make_rows
+from foils.train.rows import fingerprint, make_rows, renewed
 
 ALL = np.arange(12, dtype=np.int32)
 
@@ -104,3 +104,18 @@ def test_fingerprint_is_of_content_not_of_order(mined):
     assert fingerprint(mined) == fingerprint(mined.take(np.lexsort((-mined.doc, mined.query))))
     other = Pairs.build(mined.query, mined.doc, np.where(mined.doc == 12, 1, 0))
     assert fingerprint(mined) != fingerprint(other)
+
+
+def test_other_negatives_bring_their_columns_and_lack_none(fake):
+    data, first = fake([(0, 3), (1, 4)]), Pairs.build([0, 0, 1], [10, 11, 12], scores={"weight": [0.1, 0.2, 0.3]})
+    rows = make_rows(data, "train", queries=ALL, negatives=first, columns=["weight"])
+    later = Pairs.build([0, 1], [10, 13], scores={"weight": [0.5, 0.6]}, ranks={"dense": [7, 0]})
+    now = renewed(rows, data, later, 0)
+    every = np.ones((1, 4), bool)
+    docs, nan = np.arange(10, 14, dtype=np.int32), np.nan
+    saved = [now.saved["weight"].of(np.array([query], np.int32), docs, every)[0] for query in (0, 1)]
+    np.testing.assert_allclose(saved, [[0.5, 0.2, nan, nan], [nan, nan, 0.3, 0.6]], rtol=1e-6)
+    ranks = [now.ranks["dense"].of(np.array([query], np.int32), docs, every)[0] for query in (0, 1)]
+    np.testing.assert_array_equal(ranks, [[7, nan, nan, nan], [nan, nan, nan, nan]])
+    with pytest.raises(DataError, match="have no column 'weight', which training reads"):
+        renewed(rows, data, Pairs.build([0], [10]), 0)

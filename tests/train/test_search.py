@@ -35,8 +35,8 @@ def a_site(data, model, contrast, tmp_path, models=None):
     student = open_student(str(model))
     both = towers(student, contrast, models or {}, data, tmp_path / "vectors")
     return Site(
-        data=data, student=both.student, max_length=None, rows=8, seed=0, processes=1, rank=0,
-        queries=data.query_rows("train"), docs=both.docs, models={}, cache=tmp_path / "vectors",
+        data=data, student=both.student, max_length=None, seed=0, processes=1, rank=0,
+        queries=data.query_rows("train"), docs=both.docs, cache=tmp_path / "vectors",
     )  # fmt: skip
 
 

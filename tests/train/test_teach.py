@@ -166,6 +166,8 @@ def test_what_cannot_be_taught(learnable, random_negatives, static_path, still_p
         TeachOptions(loss="hinge")
     with pytest.raises(SpecError, match="layers=0 must be at least 1"):
         TeachOptions(layers=0)
+    with pytest.raises(SpecError, match="mini_batch=8: gradient caching is for vectors"):
+        TeachOptions(mini_batch=8)
     with pytest.raises(SpecError, match="negatives_per_row=0"):
         TeachOptions(negatives_per_row=0)
     with pytest.raises(SpecError, match=r"unknown training option 'layer'. Did you mean 'layers'"):

@@ -42,6 +42,11 @@ class TeachOptions(TrainOptions):
         super().__post_init__()
         if self.layers is not None and self.layers < 1:
             raise SpecError(f"layers={self.layers!r} must be at least 1.")
+        if self.mini_batch is not None:
+            raise SpecError(
+                f"mini_batch={self.mini_batch!r}: gradient caching is for vectors, and a teacher has none. Use a "
+                "smaller batch_size with gradient_accumulation; a teacher's rows do not depend on one another."
+            )
         if self.negatives_per_row == 0:
             raise SpecError("negatives_per_row=0 leaves a teacher nothing to tell positives from. Use 1 or more.")
 

@@ -159,7 +159,7 @@ class Batch:
     def rank(self, by: str = "score") -> Tensor:
         """The 1-based position of each document in its row, best score first, int64 (B, M).
 
-        Ties go to the smaller document row, as everywhere.
+        Ties go to the earlier column: within the batch's own documents the smaller row, as everywhere.
         """
         order = (-self[by]).argsort(dim=1, stable=True)
         return order.argsort(dim=1, stable=True) + 1

@@ -39,9 +39,9 @@ def check_cacheable(student: Student, contrast: Contrast, loss: Loss) -> None:
             "mini_batch: a static model keeps no activations worth saving, and its tokens cannot be divided. Leave "
             "mini_batch out."
         )
-    encoding: list[object] = [bringer for bringer in contrast.bringers() if bringer.encodes]
-    for found in (*encoding, *([loss] if loss.augmentations() else [])):
-        raise PipelineError(f"mini_batch: {found!r} {_ENCODES}")
+    encoding = [*(each for each in contrast.bringers() if each.encodes), *([loss] if loss.augmentations() else [])]
+    if encoding:
+        raise PipelineError(f"mini_batch: {encoding[0]!r} {_ENCODES}")
 
 
 class CachedObjective(CachedLossMixin, Objective):  # type: ignore[misc]

@@ -114,7 +114,17 @@ def in_use(run: Path, number: int, chunks: int, data: Collection, first: Pairs |
         parts.append(first.take(~np.isin(chunk_of(data, chunks)[first.query], mined)))
     # Of the columns those that all have; generation 0 may come from another pipeline.
     names = set.intersection(*(set(part.scores) for part in parts))
-    bare = [Pairs.build(p.query, p.doc, p.label, scores={n: p.scores[n] for n in sorted(names)}) for p in parts]
+    sources = {name for part in parts for name in part.ranks}
+    bare = [
+        Pairs.build(
+            part.query,
+            part.doc,
+            part.label,
+            scores={name: part.scores[name] for name in sorted(names)},
+            ranks={name: part.ranks.get(name, np.zeros(len(part), np.int32)) for name in sorted(sources)},
+        )
+        for part in parts
+    ]
     pairs = joined(bare)
     return pairs.take(np.argsort(pairs.query, kind="stable"))
 

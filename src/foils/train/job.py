@@ -189,13 +189,11 @@ class Job:
             data=self.data,
             student=self.student,
             max_length=self.options.max_length,
-            rows=self.plan.batch_size,
             seed=self.plan.seed,
             processes=place.processes,
             rank=place.rank,
             queries=self.plan.rows.queries,
             docs=self.docs,
-            models=self.spec.guides,
             cache=cache_root() / "vectors",
             # Looked up when it is asked for: mining again may find further positives.
             known=lambda queries: self.plan.rows.positives(queries),

@@ -184,8 +184,12 @@ def renewed(rows: Rows, data: Collection, negatives: Pairs, seed: int) -> Rows:
         seed: of the order in which negatives take turns.
 
     Raises:
-        DataError: no negative is for a query trained on.
+        DataError: no negative is for a query trained on, or a column that is read in training is not among theirs.
     """
+    lacking = [name for name in rows.saved if name not in negatives.scores]
+    if lacking:
+        remedy = "Mine at the beginning with the pipeline that mines again, or read no such column."
+        raise DataError(f"negatives mined again have no column {lacking[0]!r}, which training reads.", remedy=remedy)
     promoted, wrong = (negatives.take(negatives.label == label) for label in (POSITIVE, CANDIDATE))
     before = np.repeat(rows.queries, rows.known.sizes), rows.known.rows
     known = _pairs(

@@ -15,10 +15,8 @@ from foils.train.batches.orders import Batches, Ground, Orders, draws
 
 log = logging.getLogger(__name__)
 _LOOK = 512  # rows tried at a time, at least
-_MENDED = (
-    2048  # rows that are exchanged at most, and batches that are tried for each: time is bounded whatever the data
-)
-_TRIED = 64
+# Rows that are exchanged at most, and batches that are tried for each: time is bounded whatever the data.
+_MENDED, _TRIED = 2048, 64
 
 
 @declare

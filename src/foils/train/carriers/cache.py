@@ -126,7 +126,9 @@ class Cache(Carrier):
         choices = []
         for draw in range(contrast.k):
             gumbel = self._noise(f"cache/{draw}/{step.number}", query, doc).to(stale)
-            best = (contrast.inv_temp * value + gumbel).argmax(dim=1, keepdim=True)
+            # Masked once more: 0 times minus infinity is NaN, which argmax takes for the largest.
+            tried = (contrast.inv_temp * value + gumbel).masked_fill(value == _NEVER, _NEVER)
+            best = tried.argmax(dim=1, keepdim=True)
             choices.append(best if place is None else place.gather(1, best))
         chosen = torch.cat(choices, dim=1)
         mass = value.logsumexp(dim=1)

@@ -13,7 +13,7 @@ from foils.adapters.ann_settings import Exact
 from foils.adapters.ann_text import parse
 from foils.adapters.exact import ExactIndex
 from foils.adapters.protocols import Index
-from foils.core.spec import resolve
+from foils.core.spec import Schedule, resolve
 from foils.train.carriers.carrier import Carrier
 from foils.train.contrasts.bringer import Bringer, Site
 from foils.train.contrasts.search import Search
@@ -35,7 +35,8 @@ class Searching(Carrier):
         assert site.docs is not None, "the contrast says that document vectors stand"
         self.docs, self.same = site.docs, site.data.same
         self.leaders = int((self.same == np.arange(len(self.same))).sum())
-        most = max(round(resolve(search.k, t)) for t in (0.0, 0.5, 1.0))
+        times = search.k.times() if isinstance(search.k, Schedule) else (0.0,)
+        most = max(round(resolve(search.k, t)) for t in times)
         self.index, self.exact = _opened(search, site, most, self._depth(most))
         self._seconds, self._steps, self._queries, self._found = 0.0, 0, 0, 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.protocols import Encoder
 from foils.core.collection import Collection
 from foils.core.errors import PipelineError, SpecError
 from foils.core.spec import scheduled
@@ -33,13 +32,11 @@ class Site:
         data: the collection.
         student: the model that is trained, at its start weights when the run begins.
         max_length: tokens that it sees of a text; None for all.
-        rows: training rows of a batch, at most.
         seed: of the run.
         processes: how many there are.
         rank: which one this is.
         queries: rows of the queries that are trained on, ascending.
         docs: vectors of all documents where those stand, float32 (n, d); None where they are trained.
-        models: other models by name.
         cache: folder for vectors and indexes.
         known: all known positives of queries trained on, by row, int32 (n, P) padded with -1.
     """
@@ -47,13 +44,11 @@ class Site:
     data: Collection
     student: Student
     max_length: int | None
-    rows: int
     seed: int
     processes: int
     rank: int
     queries: NDArray[np.int32]
     docs: NDArray[np.float32] | None
-    models: Mapping[str, Encoder]
     cache: Path
     known: Callable[[NDArray[np.int32]], NDArray[np.int32]] | None = None
 

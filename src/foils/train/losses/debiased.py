@@ -62,7 +62,7 @@ class DebiasedInfoNCE(Loss):
         false = log(self.tau) + count + positive - whole
         # Beyond the bound both branches have a value, so that neither makes the gradient of the other NaN.
         above = false < 0
-        rest = whole + (-false.masked_fill(~above, -1.0).exp()).log1p() - log(1 - self.tau)
+        rest = whole + (-false.masked_fill(~above, -1.0).expm1()).log() - log(1 - self.tau)
         least = count - 1 / self.temperature
         negatives = rest.where(above, least).maximum(least).masked_fill(~some, NEVER)
         loss: Tensor = positive.logaddexp(negatives).squeeze(1) - positive.squeeze(1)

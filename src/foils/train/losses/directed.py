@@ -115,8 +115,10 @@ class PassageCentric(Loss):
     arXiv:2108.06027), and in the released code over the other queries of the batch, too (``form='code'``;
     queries that d⁺ is a known positive of are left out). With one row both are the same.
 
-    PAIR's first stage is ``0.9*InfoNCE(temperature=1.0) + 0.1*PassageCentric()`` on dot products; fine-tuning then goes
-    on with the first term alone. One encoder for both sides is needed, and clean negatives: a false negative that is
+    Documents that a contrast brings from elsewhere count as mined ones: whose positives they are is not known.
+
+    PAIR trains first on ``0.9*InfoNCE(temperature=1.0) + 0.1*PassageCentric()`` with dot products, then on the first
+    term alone. One encoder for both sides is needed, and clean negatives: a false negative that is
     close to the positive is pushed from it.
     """
 

@@ -87,7 +87,7 @@ class Every(Refresh):
 
 @declare
 class At(Refresh):
-    """At given times of training, such as the ends of stages; training waits meanwhile, as with `Every`."""
+    """At given times of training; training waits meanwhile, as with `Every`."""
 
     times: tuple[float, ...]  # progress of training, ascending, above 0 and below 1
     encode: Encode = "all"
