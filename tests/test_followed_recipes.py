@@ -11,6 +11,7 @@ from sentence_transformers import SentenceTransformer
 import foils
 from foils.evaluate import evaluate
 from foils.follow import Job, follow
+from foils.pipelines import crossing
 from foils.recipe import load_recipe, shipped
 from foils.train import TrainOptions
 from little import HashEncoder, OverlapReranker
@@ -49,12 +50,9 @@ def static(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_mined_and_trained(name, collection, static, tmp_path):
     recipe = load_recipe(name)
-    crossing = {
-        each for stage in (recipe.mine.steps() if recipe.mine else ()) if stage.crosses for each in stage.encoders()
-    }
-    encoders = {
-        each: OverlapReranker() if each in crossing else HashEncoder() for each in recipe.models() if each != "student"
-    }
+    cross = crossing(recipe.mine)
+    others = (each for each in recipe.models() if each != "student")
+    encoders = {each: Logits() if each in cross else HashEncoder() for each in others}
     result = follow(recipe, collection, static, out=tmp_path / "run", job=Job(encoders=encoders), options=OPTIONS)
     assert result.run.steps == 12
     assert np.isfinite([entry["loss"] for entry in result.run.record["losses"]]).all()
