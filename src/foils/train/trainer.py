@@ -93,6 +93,7 @@ def train(
             except Breached:
                 record = read_record(folder) or {}
             said = record[BREACHES][-1]
-            log.warning("step %s: %s: %s", f"{said['step']:,}", described(said), went(said))
+            if place.rank == 0:
+                log.warning("step %s: %s: %s", f"{said['step']:,}", described(said), went(said))
             if said["fallback"] is None:
                 raise refusal(folder, said, entry is not None)
