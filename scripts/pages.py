@@ -7,7 +7,8 @@ from pathlib import Path
 import foils.train  # noqa: F401 - declares losses, contrasts, batches, …
 from foils.catalogue import page
 from foils.core.spec import Declared, Kind, registry
-from foils.recipe import Phase, Recipe, load_recipe, shipped
+from foils.recipe import load_recipe, shipped
+from foils.recipe_values import Phase, Recipe
 
 FAMILIES = ("source", "scorer", "labeler", "filter", "sampler", "shortfall")
 KINDS: dict[str, Kind] = {

@@ -9,7 +9,7 @@ from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.phase import Job, Trained, mine_phase, train_phase
 from foils.phases import follow_phases
-from foils.recipe import Recipe
+from foils.recipe_values import Recipe
 
 if TYPE_CHECKING:
     from foils.train import TrainOptions

@@ -14,7 +14,7 @@ from foils.core.collection import Collection
 from foils.core.pairs import Pairs
 from foils.mine import Miner
 from foils.pipelines import crossing, open_models
-from foils.recipe import Phase
+from foils.recipe_values import Phase
 from foils.stages.stage import Stage
 from foils.store import Negatives
 

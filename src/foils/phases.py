@@ -22,7 +22,7 @@ from foils.core.formats import load
 from foils.core.pairs import Pairs, union
 from foils.core.weak import write_weak
 from foils.phase import Job, Trained, mine_phase, train_phase
-from foils.recipe import BASE, PREVIOUS, Phase, Recipe
+from foils.recipe_values import BASE, PREVIOUS, Phase, Recipe
 from foils.store import Negatives
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,55 +20,26 @@ from foils.train.batches import Ground, Plan, Shuffled
 from foils.train.dev import divide
 from foils.train.job import Place
 from foils.train.rows import Rows, fingerprint, make_rows
-
-_OFTEN = 500  # steps: what a kill costs at most
+from foils.train.work import Work
 
 Queries = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
-class TeachJob:
-    """Everything that is settled before the first step; see `foils.train.job.Job`.
+class TeachJob(Work):
+    """Everything that is settled before the first step of a teacher; see `foils.train.work.Work` for the rest.
 
     Attributes:
         data: the collection.
         model: the ``CrossEncoder``, at its start weights.
-        plan: the training rows and their batches.
-        dev: what checkpoints are measured on, or None.
-        options: with nothing left open.
-        out: the run folder.
         start: what decides the weights besides: split, negatives, fingerprint of the start weights.
-        notes: for the record only.
     """
 
     data: Collection
     model: Any
-    plan: Plan
     dev: Candidates | None
     options: TeachOptions
-    out: Path
     start: dict[str, Any]
-    notes: dict[str, Any]
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
-        return math.ceil(len(self.plan) / self.plan.processes / self.options.gradient_accumulation)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the run."""
-        return self.options.max_steps or max(1, round(self.updates_per_epoch * (self.options.epochs or 1)))
-
-    @property
-    def evaluate_every(self) -> int | None:
-        """Steps between two looks at dev; None without dev."""
-        return None if self.dev is None else self.options.evaluate_every or min(self.updates_per_epoch, _OFTEN)
-
-    @property
-    def save_every(self) -> int:
-        """Steps between two checkpoints."""
-        return self.options.save_every or min(self.evaluate_every or self.updates_per_epoch, _OFTEN)
 
     def settings(self) -> dict[str, Any]:
         """What decides the resulting weights; a run is only continued with the same."""
@@ -81,11 +51,6 @@ class TeachJob:
             "processes": self.plan.processes,
             "options": self.options.record(),
         }
-
-    def counts(self) -> dict[str, Any]:
-        """Sizes, for the record."""
-        dev = {} if self.dev is None else self.dev.report
-        return {"train": dict(self.plan.rows.report), "dev": dev, "updates_per_epoch": self.updates_per_epoch}
 
 
 def prepare(
@@ -117,7 +82,16 @@ def prepare(
     dev = None
     if len(held):
         dev = candidates(data, make_rows(data, dev_split, queries=held, negatives=negatives, seed=seed), settled)
-    return TeachJob(data, model, plan, dev, settled, place.out, start, {"base": str(base)})
+    return TeachJob(
+        plan=plan,
+        dev=dev,
+        options=settled,
+        out=place.out,
+        notes={"base": str(base)},
+        data=data,
+        model=model,
+        start=start,
+    )
 
 
 def _divided(

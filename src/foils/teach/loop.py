@@ -21,10 +21,11 @@ from foils.teach.job import TeachJob, pairs_of
 from foils.teach.losses import POINTWISE, loss_of
 from foils.train.curve import Curve
 from foils.train.feeding import Numbers
-from foils.train.hf import Schedule
 from foils.train.job import Place
-from foils.train.loop import Craft, carry_out, show_progress
+from foils.train.loop import Craft, carry_out
+from foils.train.progress import show_progress
 from foils.train.run import Run
+from foils.train.schedule import Schedule
 
 log = logging.getLogger(__name__)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +28,7 @@ from foils.train.refresh import Mining, Never, Refresh
 from foils.train.rows import Rows, fingerprint, make_rows
 from foils.train.student import Student
 from foils.train.towers import towers
-
-_LONG = 2000  # steps: an epoch longer than this is looked at within
-_OFTEN = 500  # steps: what a kill costs at most; a quarter of an hour of a small transformer on two cores
+from foils.train.work import Work
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,17 +110,13 @@ class Place:
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
-    """Everything that is settled before the first step.
+class Job(Work):
+    """Everything that is settled before the first step of a student; see `foils.train.work.Work` for the rest.
 
     Attributes:
         data: the collection.
         spec: what the recipe decides.
         student: the model, at its start weights.
-        plan: the training rows and their batches.
-        dev: what checkpoints are measured on, or None.
-        options: with nothing left open.
-        out: the run folder.
         guides: the vectors of the guides.
         docs: vectors of all documents where those stand; see `foils.train.towers`.
         asked: what was asked for, where the fallback has taken over; else None.
@@ -133,39 +126,13 @@ class Job:
     data: Collection
     spec: TrainSpec
     student: Student
-    plan: Plan
     dev: Dev | None
-    options: TrainOptions
-    out: Path
     guides: Mapping[str, Guide] = field(default_factory=dict)
     docs: NDArray[np.float32] | None = None
     asked: TrainSpec | None = None
     back: int = 0
 
-    @property
-    def notes(self) -> dict[str, Any]:
-        """For the record only."""
-        return self.spec.notes
-
-    @property
-    def updates_per_epoch(self) -> int:
-        """Optimiser steps of an epoch."""
-        return math.ceil(len(self.plan) / self.plan.processes / self.options.gradient_accumulation)
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps of the run."""
-        return self.options.max_steps or max(1, round(self.updates_per_epoch * (self.options.epochs or 1)))
-
-    @property
-    def evaluate_every(self) -> int | None:
-        """Steps between two looks at dev; None without dev."""
-        return None if self.dev is None else self.options.evaluate_every or min(self.updates_per_epoch, _LONG)
-
-    @property
-    def save_every(self) -> int:
-        """Steps between two checkpoints."""
-        return self.options.save_every or min(self.evaluate_every or self.updates_per_epoch, _OFTEN)
+    long: ClassVar[int] = 2000
 
     def settings(self) -> dict[str, Any]:
         """What decides the resulting weights; a run is only continued with the same."""
@@ -199,11 +166,6 @@ class Job:
             known=lambda queries: self.plan.rows.positives(queries),
         )
 
-    def counts(self) -> dict[str, Any]:
-        """Sizes, for the record."""
-        dev = {} if self.dev is None else dict(self.dev.report)
-        return {"train": dict(self.plan.rows.report), "dev": dev, "updates_per_epoch": self.updates_per_epoch}
-
 
 def prepare(
     data: Collection, spec: TrainSpec, student: Student, options: TrainOptions, *, seed: int, place: Place
@@ -234,7 +196,18 @@ def prepare(
     seen = guides(scoring, data, rows.queries, cache_root() / "vectors")
     both = towers(student, spec.contrast, spec.guides, data, cache_root() / "vectors")
     dev = make_dev(data, dev_split, held, settled)
-    return Job(data, spec, both.student, plan, dev, settled, place.out, seen, both.docs)
+    return Job(
+        plan=plan,
+        dev=dev,
+        options=settled,
+        out=place.out,
+        notes=spec.notes,
+        data=data,
+        spec=spec,
+        student=both.student,
+        guides=seen,
+        docs=both.docs,
+    )
 
 
 def _ground(

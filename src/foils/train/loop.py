@@ -14,20 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
 from sentence_transformers import SentenceTransformerTrainingArguments
 from sentence_transformers.util import get_device_name
-from transformers import PrinterCallback, ProgressCallback
 from transformers.utils import logging as hf_logging
 
 from foils.core.cache import publish
 from foils.core.errors import SpecError
 from foils.train import checkpoints, generations
-from foils.train.batches import Plan
 from foils.train.cached import CachedObjective
 from foils.train.card import model_card
 from foils.train.curve import Curve, best_step, curve_of, exhausted
@@ -35,13 +33,17 @@ from foils.train.feeding import Feeder, Numbers
 from foils.train.guard.callback import Watchman
 from foils.train.guard.turn import Breached, kept, turn
 from foils.train.guard.values import remembers
-from foils.train.hf import Bar, DevEvaluator, FoilsTrainer, Lines, Schedule, freeze_unused, wait
+from foils.train.hf import DevEvaluator, FoilsTrainer, freeze_unused
 from foils.train.job import Job, Place
 from foils.train.objective import Objective
-from foils.train.options import Precision, TrainOptions
+from foils.train.options import Precision
+from foils.train.processes import wait
+from foils.train.progress import show_progress
 from foils.train.refresh.callback import Refresher
 from foils.train.refresh.rollback import settle
 from foils.train.run import MODEL, Run, finish_record, read_record, start_record
+from foils.train.schedule import Schedule
+from foils.train.work import Work
 
 _LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets")
 
@@ -98,32 +100,6 @@ def _threads(job: Job, place: Place) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-class Work(Protocol):
-    """What `carry_out` asks of a job, whatever kind of model it trains; see `Job`."""
-
-    @property
-    def out(self) -> Path: ...  # noqa: D102
-
-    @property
-    def options(self) -> TrainOptions: ...  # noqa: D102
-
-    @property
-    def plan(self) -> Plan: ...  # noqa: D102
-
-    @property
-    def dev(self) -> Any: ...  # noqa: D102
-
-    @property
-    def steps(self) -> int: ...  # noqa: D102
-
-    @property
-    def notes(self) -> dict[str, Any]: ...  # noqa: D102
-
-    def settings(self) -> dict[str, Any]: ...  # noqa: D102
-
-    def counts(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -277,15 +253,6 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
     trainer.add_callback(Watchman(job.spec.guard, job.back, trainer))
     show_progress(trainer)
     return trainer
-
-
-def show_progress(trainer: Any) -> None:
-    """A bar where there is a terminal, else a line in the log now and then."""
-    trainer.remove_callback(PrinterCallback)
-    if trainer.pop_callback(ProgressCallback) is not None:
-        trainer.add_callback(Bar())
-    else:
-        trainer.add_callback(Lines())
 
 
 def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: float) -> None:

@@ -13,6 +13,12 @@ def together() -> bool:
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
 
 
+def wait() -> None:
+    """Wait for all processes, if there are several."""
+    if together():
+        distributed.barrier()
+
+
 def shared(mean: Tensor, rows: int) -> Tensor:
     """A process's mean loss, weighted so that the mean over processes is the mean over all rows.
 
