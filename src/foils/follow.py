@@ -59,6 +59,8 @@ def follow(
 
 
 def _check_models(recipe: Recipe, job: Job) -> None:
+    if job.teach is not None:
+        raise SpecError(f"--set teach.…: recipe {recipe.name!r} teaches no cross-encoder; leave it out.")
     wanted = recipe.only.reads()
     for name in job.encoders:
         if name not in wanted:

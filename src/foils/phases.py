@@ -14,7 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from foils.adapters.models import load_encoder
+from foils.adapters.loading import check_base, check_pairs
+from foils.adapters.models import load_encoder, resolve, settled
 from foils.core.cache import publish
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
@@ -39,6 +40,7 @@ def follow_phases(
     from foils.train.run import MODEL, Run, agree, finish_record, read_record, start_record
 
     _check_models(recipe, job)
+    _check_teachers(recipe, model, job)
     settings = {
         "recipe": recipe.text()["phases"],
         "data": data.fingerprint,
@@ -106,6 +108,10 @@ class _Done:
             job = replace(job, split="train")
         if phase.mine is not None and (phase.queries != "unjudged" or len(data.unjudged)):
             self.mined[phase.name] = mine_phase(phase.mine, data, self.student, job=job, out=folder / "negatives")
+            if not self.mined[phase.name].manifest["counts"]["kept"]:
+                log.warning(
+                    "phase %s: its pipeline keeps no negative; see: foils show %s/negatives", phase.name, folder
+                )
         negatives = self._negatives(phase, data)
         if phase.teach is not None:
             self._teach(phase, data, negatives, job.split, folder)
@@ -168,6 +174,22 @@ def _check_models(recipe: Recipe, job: Job) -> None:
         if name not in named or name in made:
             used = ", ".join(map(repr, sorted(named - made)))
             raise SpecError(f"--encoder {name}=…: recipe {recipe.name!r} takes no model {name!r}; it takes: {used}.")
+
+
+def _check_teachers(recipe: Recipe, model: Any, job: Job) -> None:
+    """What is no cross-encoder, and can be none, is better said now than after the phases before it."""
+    taught = [phase for phase in recipe.phases if phase.teach is not None]
+    if job.teach is not None and not taught:
+        raise SpecError(f"--set teach.…: recipe {recipe.name!r} teaches no cross-encoder; leave it out.")
+    names = {phase.name for phase in recipe.phases}
+    for phase in taught:
+        given = job.encoders.get(phase.name)
+        if isinstance(given, str | Path):
+            check_pairs(settled(resolve(given)))
+        base = job.encoders.get(f"{phase.name}.base", model)
+        if given is None and phase.start not in names and isinstance(base, str | Path):
+            remedy = f"Pass --encoder {phase.name}.base=minilm, or a cross-encoder as --encoder {phase.name}=MODEL."
+            check_base(settled(resolve(base)), remedy)
 
 
 def _identity(model: Any) -> str:

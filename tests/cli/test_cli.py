@@ -183,6 +183,18 @@ def test_evaluate_bm25_and_its_own_run_file(little, tmp_path):
         (["stages", "Simans"], 2, "Did you mean 'SimANS'"),
         (["train", "{data}", "--recipe", "bm52", "--model", "static", "-o", "{out}"], 2, "Did you mean 'bm25'"),
         (["train", "{data}", "--recipe", "bm25", "--model", "static", "-o", "{out}", "--set", "epoch=1"], 2, "epochs"),
+        (
+            ["train", "{data}", "-r", "bm25", "-m", "static", "-o", "{out}", "--seed", "-1"],
+            2,
+            "greater than or equal to 0",
+        ),
+        (["train", "{data}", "-r", "bm25", "-m", "static", "-o", "{out}", "--set", "teach.layers=2"], 2, "teaches no"),
+        (["train", "{data}", "-r", "rocketqa", "-m", "static", "-o", "{out}"], 1, "Pass --encoder teacher.base=minilm"),
+        (
+            ["train", "{data}", "-r", "rocketqa", "-m", "static", "-o", "{out}", "--encoder", "teacher=minilm"],
+            1,
+            "is a bi-encoder: a cross-encoder made from it would score at random. Train one first: foils teach.",
+        ),
         (["frobnicate"], 2, "No such command"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from foils.core.declared import resolve
+from foils.core.errors import SpecError
 from foils.core.schedule import Linear
 from foils.core.spec import full, parse, registry
 from foils.train.augment import Augmentation
@@ -238,6 +239,12 @@ def test_numbers_can_be_scheduled_and_learnt(text):
         torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
         (slope,) = torch.autograd.grad(found.sum(), number, allow_unused=True)
         assert slope is None or slope.isfinite()
+
+
+@pytest.mark.parametrize("weight", [-1, -0.5, Linear(0.5, -0.1), float("nan")])
+def test_a_loss_is_never_turned_around(weight):
+    with pytest.raises(SpecError, match="the weight of a loss must be"):
+        weight * InfoNCE()
 
 
 def test_a_row_of_weight_zero_is_still_followed():

@@ -17,11 +17,15 @@ import numpy as np
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from transformers.integrations import integration_utils
 
 from foils import Pairs
 from foils.adapters import exact
+from foils.adapters.models import load_model
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import DataError, ModelError, SpecError, StoreError
+from foils.phase import Trained
+from foils.terminal import console, trained
 from foils.train import InBatch, InfoNCE, Own, Run, TrainOptions, TrainSpec, checkpoints, reading, train
 from foils.train.checkpoints import folder_of, newest
 from foils.train.dev import make_dev, measures
@@ -35,6 +39,13 @@ FAST = TrainOptions(batch_size=16, learning_rate=0.3, epochs=6, dev_share=0.2)
 def weights(folder):
     state = SentenceTransformer(str(folder), device="cpu").state_dict()
     return np.concatenate([tensor.float().numpy().ravel() for tensor in state.values()])
+
+
+def text_of(shown):
+    out = console()
+    with out.capture() as captured:
+        out.print(shown)
+    return " ".join(captured.get().split())
 
 
 def ndcg(data, model, split="test"):
@@ -137,6 +148,13 @@ def test_other_settings_are_refused_by_name(learnable, static_path, finished, tm
     with pytest.raises(StoreError, match="model is "):
         again(model=tmp_path / "changed")
     again(options=replace(FAST, report_to=("none",)))
+
+
+def test_a_run_folder_is_a_model(finished):
+    state = load_model(finished.out).state_dict()
+    np.testing.assert_array_equal(
+        np.concatenate([tensor.numpy().ravel() for tensor in state.values()]), weights(finished.model)
+    )
 
 
 def test_a_folder_with_something_else_is_refused(learnable, static_path, tmp_path, forbidden):
@@ -325,6 +343,24 @@ def test_own_without_negatives_moves_nothing(learnable, static_path, tmp_path):
     spec = TrainSpec(contrast=Own())
     run = train(learnable, spec, str(static_path), out=tmp_path / "run", options=replace(FAST, epochs=1))
     np.testing.assert_array_equal(weights(run.model), weights(static_path))
+    assert "nothing was learnt" in text_of(trained(Trained(run, None)))
+
+
+def test_the_result_of_a_run_that_learnt_says_no_such_thing(finished):
+    assert "nothing was learnt" not in text_of(trained(Trained(finished, None)))
+
+
+def test_integrations_that_are_not_there_are_refused_by_name(learnable, static_path, tmp_path, monkeypatch):
+    def missing():
+        raise RuntimeError("It requires a package.")
+
+    monkeypatch.setitem(integration_utils.INTEGRATION_TO_CALLBACK, "tensorboard", missing)
+    assert TrainOptions.read({"report_to": "nonsense"}) == TrainOptions(report_to=("nonsense",))
+    for name in ("nonsense", "tensorboard"):
+        with pytest.raises(SpecError, match=rf"report_to=\('{name}',\): .*leave report_to out"):
+            train(
+                learnable, TrainSpec(), str(static_path), out=tmp_path / name, options=replace(FAST, report_to=(name,))
+            )
 
 
 def test_transformer_with_prompts_in_bf16(learnable, transformer_path, tmp_path):

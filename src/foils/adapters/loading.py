@@ -49,18 +49,41 @@ def for_pairs(place: str, **options: Any) -> Any:
         MissingExtra: sentence-transformers is not installed.
     """
     loader = functools.partial(need("sentence_transformers", "st").CrossEncoder, num_labels=1, **options)
+    check_base(place)
     folder = Path(place)
-    modules = folder / "modules.json"
-    if modules.is_file() and "StaticEmbedding" in modules.read_text(encoding="utf-8"):
-        raise ModelError(
-            f"{place} is a static model: it has a vector for each token and cannot read a query and a document "
-            "together, so no cross-encoder can be made of it. Give a transformer, such as 'minilm'."
-        )
     with _quiet():
         try:
             return loader(place, local_files_only=True) if folder.is_dir() else _from_hub(loader, place, None)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise ModelError(f"{place}: no cross-encoder can be made of it ({_first_line(error)}).") from error
+
+
+def check_base(place: str, remedy: str = "Give a transformer, such as 'minilm'.") -> None:
+    """Refuse what no cross-encoder can be made of, as far as the folder says so; nothing is loaded.
+
+    Args:
+        place: a folder, else a hub name.
+        remedy: what to do instead.
+
+    Raises:
+        ModelError: a model that reads each text by itself.
+    """
+    modules = Path(place) / "modules.json"
+    if modules.is_file() and "StaticEmbedding" in modules.read_text(encoding="utf-8"):
+        raise ModelError(
+            f"{place} is a static model: it has a vector for each token and cannot read a query and a document "
+            f"together, so no cross-encoder can be made of it. {remedy}"
+        )
+
+
+def check_pairs(place: str) -> None:
+    """Refuse a folder that says that it holds a bi-encoder where a cross-encoder is wanted; nothing is loaded.
+
+    Raises:
+        ModelError: it is a bi-encoder.
+    """
+    if Path(place).is_dir():
+        _check_family(_saved_family(Path(place)), place, "CrossEncoder")
 
 
 def _from_hub(loader: Any, name: str, family: Family | None) -> Any:
@@ -112,7 +135,9 @@ def _check_family(found: str | None, name: str, wanted: Family) -> None:
         return
     if found == "CrossEncoder":
         raise ModelError(f"{name} is a cross-encoder: it scores pairs and has no vectors. Use it as a cross-encoder.")
-    raise ModelError(f"{name} is a bi-encoder: a cross-encoder made from it would score at random. Train one first.")
+    raise ModelError(
+        f"{name} is a bi-encoder: a cross-encoder made from it would score at random. Train one first: foils teach."
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:

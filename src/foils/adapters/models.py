@@ -142,5 +142,5 @@ def load_reranker(model: Any, *, max_length: int | None = None, precision: Preci
 
 
 def load_model(name: str | Path) -> Any:
-    """The ``SentenceTransformer`` of a name (see `resolve`), for training and for `SentenceEncoder`."""
-    return load(resolve(name), "SentenceTransformer")
+    """The ``SentenceTransformer`` of a name (see `resolve`) or of a finished run's folder."""
+    return load(settled(resolve(name)), "SentenceTransformer")

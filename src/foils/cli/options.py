@@ -19,7 +19,10 @@ Data = Annotated[
 ]
 DataOption = Annotated[str | None, typer.Option("--data", help="The collection; found in the cache if left out.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
-Seed = Annotated[int, typer.Option(help="Of every draw: same inputs and seed, same bytes.")]
+_SEEDS = 2**32  # numpy's generator, which the trainer seeds, takes no more
+Seed = Annotated[
+    int, typer.Option(min=0, max=_SEEDS - 1, metavar="<int>", help="Of every draw: same inputs and seed, same bytes.")
+]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the result.")]
 Encoders = Annotated[
     list[str] | None, typer.Option("--encoder", metavar="NAME=MODEL", help="Model that the pipeline calls NAME.")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def trained(result: Trained) -> RenderableType:
     """A run: its phases if it has several, what was mined, the dev curve, and where the model is."""
     phases = result.run.record.get("phases")
-    before = [] if phases is None else [_phases(phases), Text("")]
+    before = [] if phases is None else [_phases(phases), Text(f"phases in {result.run.out / 'phases'}"), Text("")]
     return Group(*before, *_before(result.mined), *_run(result.run))
 
 
@@ -54,6 +54,10 @@ def _run(run: Run) -> list[RenderableType]:
             marks = "taken" if point["step"] == run.best_step else ""
             grid.add_row(f"{point['step']:,}", *(f"{point[name]:.4f}" for name in names), marks)
         parts.append(grid)
+    seen = run.record.get("health") or ()
+    if seen and not any(step.get("negatives", 1) for step in seen):
+        idle = "no step had a negative, so the loss was 0 and nothing was learnt: look at contrast and batch size"
+        parts.append(Text(idle, style="yellow"))
     finished = " (was finished already)" if run.found_finished else ""
     parts += breaches(run.record)
     return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]
@@ -68,11 +72,16 @@ def breaches(record: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _phases(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
-    grid = columns("phase", "negatives", "steps", "dev", "seconds", "model", right=range(1, 5))
+    grid = columns("phase", "negatives", "steps", "dev", "seconds", "folder", right=range(1, 5))
     for phase in listed:
         measured = [f"{value:.4f}" for name, value in phase.items() if name == METRIC]
         negatives = f"{phase['counts']['negatives']:,}" if "counts" in phase else ""
         steps = f"{phase['steps']:,}" if "steps" in phase else "given"
         seconds = f"{phase['seconds']:,.0f}" if "seconds" in phase else ""
-        grid.add_row(phase["name"], negatives, steps, *(measured or [""]), seconds, escape(phase["model"]))
+        grid.add_row(phase["name"], negatives, steps, *(measured or [""]), seconds, escape(_folder(phase)))
     return grid
+
+
+def _folder(phase: Mapping[str, Any]) -> str:
+    # In 80 columns there is no room for the whole path.
+    return str(phase["model"]) if phase.get("given") else str(phase["model"]).split("/")[1]

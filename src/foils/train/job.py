@@ -81,7 +81,7 @@ class TrainSpec:
         for what in (self.loss, self.contrast):
             for name in what.reads():
                 if name not in (*saved, *self.guides, *brought):
-                    have = ", ".join(map(repr, (STUDENT, *saved, *self.guides, *brought)))
+                    have = ", ".join(map(repr, dict.fromkeys((STUDENT, *saved, *self.guides, *brought))))
                     raise PipelineError(
                         f"{what!r}: a training batch has no score {name!r}; it has: {have}. Pass --encoder "
                         f"{name}=MODEL, or mine negatives with that column."

@@ -198,7 +198,7 @@ def _arguments(job: Work, place: Place, craft: Craft) -> Any:
         eval_strategy="no",
         save_strategy="no",
         logging_steps=max(1, min(50, job.steps // 20)),
-        report_to=list(options.report_to) or "none",
+        report_to=_integrations(options.report_to) or "none",
         disable_tqdm=not sys.stderr.isatty(),
         use_cpu=place.on_cpu,
         ddp_backend="gloo" if place.on_cpu and place.processes > 1 else None,
@@ -209,6 +209,17 @@ def _arguments(job: Work, place: Place, craft: Craft) -> Any:
         # Without a launcher the Trainer would split a batch over the GPUs, and with it the contrast.
         args._n_gpu = 1
     return args
+
+
+def _integrations(names: tuple[str, ...]) -> list[str]:
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    try:
+        for callback in get_reporting_integration_callbacks([name for name in names if name not in ("none", "all")]):
+            callback()
+    except (ValueError, RuntimeError, ImportError) as error:  # unknown, or its package is missing
+        raise SpecError(f"report_to={names!r}: {error} Name another, or leave report_to out.") from None
+    return list(names)
 
 
 def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place) -> FoilsTrainer:

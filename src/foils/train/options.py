@@ -131,6 +131,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             if value in typing.get_args(option):
                 return value
         elif typing.get_origin(option) is tuple:
+            value = [value] if isinstance(value, str) else value  # --set report_to=wandb
             if isinstance(value, list | tuple) and all(isinstance(item, str) for item in value):
                 return tuple(value)
         elif option is float and type(value) in (int, float):
@@ -144,7 +145,7 @@ def _say(option: Any) -> str:
     if typing.get_origin(option) is Literal:
         return "one of " + ", ".join(map(repr, typing.get_args(option)))
     if typing.get_origin(option) is tuple:
-        return "a list of texts"
+        return "a text or a list of texts"
     return {int: "a whole number", float: "a number", type(None): "None"}[option]
 
 

@@ -51,6 +51,11 @@ class Loss(Declared):
             return NotImplemented
         if not isinstance(weight, Schedule) and not math.isfinite(weight):
             raise SpecError(f"the weight of a loss must be a finite number, not {weight!r}.")
+        numbers = [weight.at(t) for t in weight.times()] if isinstance(weight, Schedule) else [weight]
+        if min(numbers) < 0:
+            raise SpecError(
+                f"{weight!r}*{self!r}: the weight of a loss must be at least 0; below it, positives are pushed away."
+            )
         return Sum(tuple((_product(factor, weight), loss) for factor, loss in _terms(self)))
 
     __rmul__ = __mul__

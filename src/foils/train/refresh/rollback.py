@@ -40,7 +40,7 @@ def rollback(run: Path, to: int) -> dict[str, Any]:
         why = "its checkpoint is gone" if to in listed else "there is no such generation"
         have = ", ".join(map(str, possible)) or "none"
         raise StoreError(
-            f"{run}: generation {to}: {why}. One can go back to: {have}. Every(keep=…) keeps the checkpoints of more."
+            f"{run}: generation {to}: {why}. One can go back to: {have}. A larger keep=… in refresh: keeps more."
         )
     return put_aside(run, record, to, int(listed[to]["step"]))
 

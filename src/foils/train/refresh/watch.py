@@ -88,7 +88,10 @@ def read_order(
 
     path = run / ORDER
     if not path.exists():
-        raise StoreError(f"{run}: nothing to mine alongside: no {ORDER}. Its recipe needs refresh: Alongside(steps=…).")
+        raise StoreError(
+            f"{run}: nothing to mine alongside: no {ORDER}. Start foils train first, with a recipe that has refresh: "
+            "Alongside(steps=…)."
+        )
     order = json.loads(path.read_text(encoding="utf-8"))
     known = order["collection"]
     if data is not None and data.fingerprint != known["fingerprint"]:
