@@ -169,12 +169,22 @@ def test_what_cannot_be_watched_is_refused(learnable, static_path, tmp_path):
 
 
 SCRIPT = """
-import sys, foils
+import sys, time, foils
 from foils.follow import follow
 from foils.recipe import load_recipe
-from foils.train import TrainOptions
+from foils.train import TrainOptions, generations
+from foils.train.refresh.callback import Refresher
 data, model, recipe, out = sys.argv[1:]
-options = TrainOptions(batch_size=16, learning_rate=0.01, max_steps=2500, save_every=5000, dev_share=0)
+begin = Refresher.on_step_begin
+
+def waiting(self, args, state, control, **kwargs):
+    # Training must not be over before anything is mined, however slow the machine is.
+    while state.global_step == 150 and not generations.complete(self.job.out):
+        time.sleep(0.01)
+    begin(self, args, state, control, **kwargs)
+
+Refresher.on_step_begin = waiting
+options = TrainOptions(batch_size=16, learning_rate=0.01, max_steps=300, save_every=5000, dev_share=0)
 follow(load_recipe(recipe), foils.load(data), model, out=out, options=options)
 """
 
