@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -117,6 +118,16 @@ def test_a_killed_run_ends_as_if_nothing_had_been(finished, learnable, static_pa
     assert not (tmp_path / "run" / "model").exists()
     run = follow(recipe, learnable, static_path, out=tmp_path / "run", job=job, options=FAST).run
     np.testing.assert_array_equal(weights(run.model), weights(finished.run.model))
+
+
+def test_scheduled_mining_without_refresh_is_pointed_out(learnable, static_path, tmp_path, caplog):
+    caplog.set_level("WARNING", "foils")
+    text = "mine: Random(k=Linear(1, 3))\n"
+    for refresh, said in (("Every(steps=4)", False), ("Never()", True)):
+        caplog.clear()
+        recipe = recipe_of(tmp_path, f"{text}refresh: {refresh}\n")
+        follow(recipe, learnable, static_path, out=tmp_path / refresh, options=replace(FAST, max_steps=2))
+        assert ("stay as at the beginning" in caplog.text) == said
 
 
 def test_wrong_models_are_refused_before_anything_is_done(learnable, static_path, tmp_path):

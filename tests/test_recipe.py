@@ -67,6 +67,8 @@ def test_a_recipe_without_phases_has_one(tmp_path):
         ("start: base", "start: judge", "start: 'judge' makes a model of another kind"),
         ("start: base", "adds: [judge, warm]", "adds: 'warm' is no earlier phase"),
         ("start: base", "adds: warm", "is no list"),
+        ("mine: Random(k=2)", "mine: Dense('last', k=2)", "phase 'warm': 'last' is made by a later phase or by this"),
+        ("mine: Dense('student', k=20)", "mine: Dense('judge', k=20)", "'judge' is made by a later phase or by this"),
         ("start: base", "teach: pointwise", "loss: a phase that teaches"),
         ("mine: Dense('student', k=20) >> Uniform(k=4)", "loss: InfoNCE()", "loss: a phase that teaches"),
         ("mine: Dense('student', k=20) >> Uniform(k=4)", "adds: []", "teach: a cross-encoder needs negatives"),

@@ -12,6 +12,7 @@ from foils.adapters.models import load_encoder
 from foils.adapters.precision import Precision
 from foils.core.collection import Collection
 from foils.core.pairs import Pairs
+from foils.core.spec import scheduled
 from foils.mine import Miner
 from foils.pipelines import crossing, open_models
 from foils.recipe_values import Phase
@@ -112,7 +113,10 @@ def train_phase(
     from foils.train import TrainSpec, train
     from foils.train.batch import STUDENT
     from foils.train.guard.values import MILD
+    from foils.train.refresh import Never
 
+    if phase.mine is not None and scheduled(phase.mine) and isinstance(phase.refresh, Never):
+        log.warning("%r is mined once, so its numbers stay as at the beginning; add refresh: Every(…)", phase.mine)
     # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
     mining = () if phase.mine is None else phase.mine.encoders()
     wanted = {name for name in phase.loss.reads() if name in job.encoders and name not in mining}

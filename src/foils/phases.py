@@ -108,10 +108,6 @@ class _Done:
             job = replace(job, split="train")
         if phase.mine is not None and (phase.queries != "unjudged" or len(data.unjudged)):
             self.mined[phase.name] = mine_phase(phase.mine, data, self.student, job=job, out=folder / "negatives")
-            if not self.mined[phase.name].manifest["counts"]["kept"]:
-                log.warning(
-                    "phase %s: its pipeline keeps no negative; see: foils show %s/negatives", phase.name, folder
-                )
         negatives = self._negatives(phase, data)
         if phase.teach is not None:
             self._teach(phase, data, negatives, job.split, folder)

@@ -108,12 +108,18 @@ def _phases(content: Mapping[str, Any]) -> tuple[Phase, ...]:
     if not isinstance(listed, list) or not listed or not all(isinstance(given, dict) for given in listed):
         raise SpecError("phases: a list of mappings, each with a name, is expected.")
     phases: list[Phase] = []
+    names = [given.get("name") for given in listed]
     for number, given in enumerate(listed, 1):
         if not isinstance(given.get("name"), str) or not _NAME.fullmatch(given["name"]):
             raise SpecError(f"phases: number {number} needs a name of letters, digits and hyphens, such as dual-1.")
         try:
             phase = _phase(given, given["name"])
             _check_order(phase, phases)
+            for name in phase.reads():  # a model that is not there yet would be taken for the student
+                if name in names[number - 1 :]:
+                    raise SpecError(
+                        f"{name!r} is made by a later phase or by this one; name an earlier one, or 'student'."
+                    )
         except SpecError as error:
             raise SpecError(f"phase {given['name']!r}: {error}") from None
         phases.append(phase)
