@@ -42,7 +42,8 @@ def model(tmp_path_factory):
 @pytest.mark.parametrize("name", [name for name in shipped() if len(load_recipe(name).phases) > 1])
 def test_from_the_first_phase_to_the_last(name, collection, model, tmp_path):
     recipe = load_recipe(name)
-    result = follow(recipe, collection, model, out=tmp_path / "run", job=JOB, options=OPTIONS)
+    job = JOB if any(phase.teach for phase in recipe.phases) else Job()
+    result = follow(recipe, collection, model, out=tmp_path / "run", job=job, options=OPTIONS)
     record = result.run.record
     assert [phase["name"] for phase in record["phases"]] == [phase.name for phase in recipe.phases]
     assert np.isfinite([entry["loss"] for entry in record["losses"]]).all()

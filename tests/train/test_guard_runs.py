@@ -12,6 +12,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 from cli.test_cli import foils
+from foils.core.declared import _REGISTRY, declare
 from foils.core.errors import BreachError, StoreError
 from foils.core.pairs import Pairs
 from foils.core.schedule import Step
@@ -23,6 +24,7 @@ from foils.train import (
     InBatch,
     InfoNCE,
     Learned,
+    Loss,
     Never,
     Own,
     TrainOptions,
@@ -36,7 +38,26 @@ from foils.train.objective import Objective
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=60, save_every=7, evaluate_every=6, dev_share=0.1)
 OFF = Guard(dev=None, loss=None, uniformity=None, rank=None, document=None, hub=None, above=None)
-REVERSED = Step([1.0, -99.0], [0.4]) * InfoNCE(temperature=0.5)  # pushes positives away from then on
+
+
+@declare
+class Turned(Loss):
+    """Pushes positives away and pulls negatives in: what no recipe can say, for these tests only."""
+
+    def __call__(self, view, allowed):
+        return -InfoNCE(temperature=0.5)(view, allowed)
+
+
+_REGISTRY.pop("Turned")  # other tests take every loss that is declared
+WRONG = Step([0.0, 99.0], [0.4]) * Turned()
+REVERSED = Step([1.0, 0.0], [0.4]) * InfoNCE(temperature=0.5) + WRONG
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _known():
+    _REGISTRY["Turned"] = Turned
+    yield
+    del _REGISTRY["Turned"]
 
 
 def weights(folder):
@@ -116,7 +137,7 @@ def test_ordinary_runs_raise_no_alarm(learnable, static_path, still_path, random
 
 
 def test_a_fallback_that_does_not_help_stops(learnable, static_path, tmp_path):
-    spec = TrainSpec(loss=REVERSED, guard=replace(OFF, dev=0.3), fallback=back_to(-99.0 * InfoNCE(temperature=0.5)))
+    spec = TrainSpec(loss=REVERSED, guard=replace(OFF, dev=0.3), fallback=back_to(99.0 * Turned()))
     for _ in range(2):
         with pytest.raises(BreachError, match=r"The fallback did not help, either"):
             train(learnable, spec, str(static_path), out=tmp_path / "run", options=OPTIONS)
@@ -128,7 +149,7 @@ def test_a_fallback_that_does_not_help_stops(learnable, static_path, tmp_path):
 
 
 def test_numbers_that_the_fallback_does_not_learn(learnable, static_path, tmp_path):
-    loss = Step([1.0, -99.0], [0.4]) * InfoNCE(temperature=Learned(0.5))
+    loss = Step([1.0, 0.0], [0.4]) * InfoNCE(temperature=Learned(0.5)) + WRONG
     spec = TrainSpec(loss=loss, guard=replace(OFF, dev=0.3), fallback=back_to())
     run = train(learnable, spec, str(static_path), out=tmp_path / "run", options=OPTIONS)
     assert run.record["breaches"][0]["back"] > 0
@@ -142,7 +163,7 @@ def test_numbers_that_the_fallback_does_not_learn(learnable, static_path, tmp_pa
 PLAN = """
 mine: Dense('student', k=20) >> Uniform(k=6)
 contrast: InBatch()
-loss: InfoNCE(temperature=0.5) * Step([1, -99], [0.4])
+loss: Step([1, 0], [0.4])*InfoNCE(temperature=0.5) + Step([0, 99], [0.4])*Turned()
 refresh: Every(steps=10)
 guard: Guard(hub=None, above=None, loss=None)
 fallback: in-batch
@@ -261,7 +282,9 @@ def test_commands_show_it(learnable_path, static_path, whole, tmp_path):
     shown = foils("generations", str(whole.out))
     assert "hub" in shown
     assert "dev nDCG@10 fell to" in " ".join(shown.split())
-    (tmp_path / "own.yaml").write_text("loss: InfoNCE(temperature=0.5) * Step([1, -99], [0.4])\n")
+    (tmp_path / "own.yaml").write_text(
+        "loss: Step([1, 0], [0.4])*InfoNCE(temperature=0.5) + Step([0, 99], [0.4])*Turned()\n"
+    )
     command = ["train", str(learnable_path), "--recipe", str(tmp_path / "own.yaml"), "--model", str(static_path)]
     command += ["-o", str(tmp_path / "run"), "--guard", "Guard()", "--batch-size", "16", "--learning-rate", "0.1"]
     command += ["--set", "max_steps=60", "--set", "evaluate_every=6", "--set", "save_every=7"]

@@ -152,7 +152,7 @@ def test_weights_and_sums():
         "1*InfoNCE()",
         "InfoNCE() + InfoNCE()",
         "2*(InfoNCE() + 0.5*InfoNCE())",
-        "InfoNCE() + InfoNCE()*3 + -1*InfoNCE()",
+        "InfoNCE() + InfoNCE()*3 + 0.5*InfoNCE()",
     ],
 )
 def test_text_form_round_trips(text):
