@@ -7,7 +7,7 @@ Every arm trains the same start model on the same queries for the same number of
 share them), without a dev split: the last weights count. Arms that mine with the student first spend half of the
 budget on in-batch training, as the papers warm up. Cross-encoders are taught once a collection and given to every
 arm that names one; their time is a line of its own. Finished runs are not repeated. Two arms are what people do
-today: sentence- transformers' ``mine_hard_negatives(relative_margin=0.05)`` and its
+today: sentence-transformers' ``mine_hard_negatives(relative_margin=0.05)`` and its
 ``MultipleNegativesRankingLoss``.
 """
 
