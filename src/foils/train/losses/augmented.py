@@ -10,7 +10,7 @@ from foils.core.spec import declare, require
 from foils.train.augment import Augmentation, How, Whose
 from foils.train.batch import Batch
 from foils.train.losses.directed import distinct, strangers
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Tempered
 from foils.train.losses.rows import log_sum
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @declare
-class Augmented(Loss):
+class Augmented(Tempered):
     """InfoNCE between each text and an altered view of itself, against the views of the batch's other texts.
 
     ``loss_i = ln Σ_j exp(s(x_i, x'_j) / t) - s(x_i, x'_i) / t`` with x the row's query or its training positive and x'
@@ -43,8 +43,8 @@ class Augmented(Loss):
 
     def check(self) -> None:
         """Bounds."""
+        super().check()
         require(0 <= self.share < 1, self, "share", "at least 0 and below 1")
-        require(self.temperature > 0, self, "temperature", "above 0")
 
     def augmentations(self) -> tuple[Augmentation, ...]:
         """The view."""

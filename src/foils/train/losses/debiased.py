@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from foils.core.errors import PipelineError
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Tempered
 from foils.train.losses.rows import NEVER, log, log_sum, of_target
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ _SLACK = 1e-3  # cosines of float32 vectors can be a little above 1
 
 
 @declare
-class DebiasedInfoNCE(Loss):
+class DebiasedInfoNCE(Tempered):
     """InfoNCE without the part of the negatives that is expected to be positive (DCL); hard ones can count more (HCL).
 
     With similarities s in units of the temperature t and N allowed negatives, a share τ of which is taken to be
@@ -37,9 +37,9 @@ class DebiasedInfoNCE(Loss):
 
     def check(self) -> None:
         """Bounds."""
+        super().check()
         require(0 <= self.tau < 1, self, "tau", "at least 0 and below 1")
         require(self.beta >= 0, self, "beta", "at least 0")
-        require(self.temperature > 0, self, "temperature", "above 0")
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """In logarithms: ``exp(1 / t)`` does not fit a float at retrieval temperatures.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from foils.core.pairs import POSITIVE
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Tempered
 from foils.train.losses.rows import NEVER, log_sum, of_target, with_target
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ Direction = Literal["query_to_doc", "query_to_query", "doc_to_query", "doc_to_do
 
 
 @declare
-class DirectedInfoNCE(Loss):
+class DirectedInfoNCE(Tempered):
     """InfoNCE in several directions at once: a query and its positive against documents, queries, or both.
 
     Each direction is a block of logits ``s / t``; for row i with query q and positive d⁺:
@@ -42,7 +42,7 @@ class DirectedInfoNCE(Loss):
 
     def check(self) -> None:
         """Bounds, and that every softmax has a positive."""
-        require(self.temperature > 0, self, "temperature", "above 0")
+        super().check()
         require("query_to_doc" in self.directions, self, "directions", "with 'query_to_doc', which has the positive")
         require(len(set(self.directions)) == len(self.directions), self, "directions", "different from each other")
         lacking = {"query_to_query", "doc_to_doc"} & set(self.directions)
@@ -107,7 +107,7 @@ def distinct(texts: Tensor) -> Tensor:
 
 
 @declare
-class PassageCentric(Loss):
+class PassageCentric(Tempered):
     """PAIR's passage-centric loss: a positive must be closer to its query than to negatives.
 
     ``loss_i = -ln(exp s(d⁺,q) / (exp s(d⁺,q) + Σ_x exp s(d⁺,x)))``, s in units of the temperature. x goes over the
@@ -124,10 +124,6 @@ class PassageCentric(Loss):
 
     form: Literal["paper", "code"] = "paper"  # without, or with the other queries
     temperature: float = 1.0  # divides scores; > 0
-
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """One softmax over both kinds."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
 from foils.train.losses.listwise import graded
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Supervised, Tempered
 from foils.train.losses.rows import known, log_share, mean, of_target, with_target
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @declare
-class MarginMSE(Loss):
+class MarginMSE(Supervised, Tempered):
     """Squared difference of the student's and the teacher's margins between the positive and each negative.
 
     ``loss_i = mean_j ((s_i+ - s_ij) / t - (y_i+ - y_ij))²`` over the allowed negatives whose teacher score y is known;
@@ -26,14 +26,6 @@ class MarginMSE(Loss):
 
     by: str = "teacher"  # score column of the teacher
     temperature: float = 1.0  # divides the student's margins; > 0
-
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The teacher's scores."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Mean over each row's own pairs."""
@@ -50,7 +42,7 @@ def _margins(view: Batch, by: str, temperature: float) -> tuple[Tensor, Tensor]:
 
 
 @declare
-class InBatchMarginMSE(Loss):
+class InBatchMarginMSE(Supervised, Tempered):
     """TAS-Balanced's in-batch term: margins to everyone else's documents, as a teacher of all pairs says.
 
     ``loss_i = ½ mean_{j in N_i} m_ij + ½ mean_{j in P_i} m_ij`` with ``m_ij = ((s_i+ - s_ij) - (y_i+ - y_ij))²``: P are
@@ -63,14 +55,6 @@ class InBatchMarginMSE(Loss):
     by: str = "guide"  # score column that is known for all pairs: that of a guide
     temperature: float = 1.0  # divides the student's margins; > 0
 
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The guide's scores."""
-        return (self.by,)
-
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Half from each kind of document."""
         squares, there = _margins(view, self.by, self.temperature)
@@ -81,7 +65,7 @@ class InBatchMarginMSE(Loss):
 
 
 @declare
-class KL(Loss):
+class KL(Supervised, Tempered):
     """Kullback-Leibler divergence from the teacher's distribution over each list to the student's.
 
     ``loss_i = t² Σ_j p_j ln(p_j / q_j)``, p the softmax of ``y / t_y`` and q that of ``s / t``, over the allowed
@@ -98,13 +82,9 @@ class KL(Loss):
 
     def check(self) -> None:
         """Bounds."""
-        require(self.temperature > 0, self, "temperature", "above 0")
+        super().check()
         given = self.teacher_temperature
         require(given is None or given > 0, self, "teacher_temperature", "above 0, or None for the student's")
-
-    def reads(self) -> tuple[str, ...]:
-        """The teacher's scores."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Both in logarithms; what the teacher gives no chance at all adds 0."""
@@ -117,7 +97,7 @@ class KL(Loss):
 
 
 @declare
-class Adversarial(Loss):
+class Adversarial(Supervised, Tempered):
     """AR2's adversarial term for the retriever: surface what the ranker cannot reject.
 
     ``loss_i = Σ_j r_ij ln q_ij`` over the allowed negatives with a known ranker score y, where q is the softmax of
@@ -129,14 +109,6 @@ class Adversarial(Loss):
 
     by: str = "teacher"  # score column of the ranker
     temperature: float = 1.0  # divides the student's scores; > 0
-
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The ranker's scores."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """0 where the ranker has not seen the positive."""

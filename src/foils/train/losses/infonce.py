@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 from foils.core.errors import PipelineError
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Supervised, Tempered
 from foils.train.losses.rows import known, log_sum, log_weights, of_target, positives, with_target
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @declare
-class InfoNCE(Loss):
+class InfoNCE(Tempered):
     """Softmax cross-entropy of the training positive against the allowed negatives.
 
     ``loss_i = logsumexp_{j in {+} and allowed_i} (s_ij / t) - s_i+ / t`` with the model's own similarity s (cosine or
@@ -45,7 +45,7 @@ class InfoNCE(Loss):
 
     def check(self) -> None:
         """Bounds."""
-        require(self.temperature > 0, self, "temperature", "above 0")
+        super().check()
         require(self.margin >= 0, self, "margin", "at least 0")
 
     def reads(self) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class InfoNCE(Loss):
 
 
 @declare
-class HardnessInfoNCE(Loss):
+class HardnessInfoNCE(Tempered):
     """InfoNCE in which a negative counts the more, the closer it is: ``α s_ij`` is added to its logit.
 
     ``loss_i = ln(exp(s_i+ / t) + Σ_j exp(s_ij / t + α sg[s_ij])) - s_i+ / t``, sg for no gradient: the same as a weight
@@ -97,8 +97,8 @@ class HardnessInfoNCE(Loss):
 
     def check(self) -> None:
         """Bounds."""
+        super().check()
         require(self.alpha >= 0, self, "alpha", "at least 0")
-        require(self.temperature > 0, self, "temperature", "above 0")
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """The addition has no gradient."""
@@ -110,7 +110,7 @@ class HardnessInfoNCE(Loss):
 
 
 @declare
-class SoftInfoNCE(Loss):
+class SoftInfoNCE(Supervised, Tempered):
     """InfoNCE in which a doubtful negative is a positive in part: cross-entropy with soft labels.
 
     ``loss_i = -Σ_j y_ij ln p_ij`` over the training positive and the allowed negatives, p the softmax of ``s / t`` and
@@ -126,12 +126,8 @@ class SoftInfoNCE(Loss):
 
     def check(self) -> None:
         """Bounds."""
+        super().check()
         require(self.share >= 0, self, "share", "at least 0")
-        require(self.temperature > 0, self, "temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The probabilities."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """``ln Σ exp(s/t) - Σ y s/t``."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Supervised, Tempered
 from foils.train.losses.rows import NEVER, known, log_share, mean, positives
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def pooled(losses: Tensor, counted: Tensor) -> Tensor:
 
 
 @declare
-class LambdaRank(Loss):
+class LambdaRank(Tempered):
     """Logistic loss of each pair in the right order, weighed by what the pair matters to a ranking measure.
 
     ``loss_i`` is the mean over the row's pairs with ``y_a > y_b`` of ``w_ab ln(1 + exp(-(s_a - s_b) / t))``. Ranks r
@@ -112,8 +112,8 @@ class LambdaRank(Loss):
 
     def check(self) -> None:
         """Bounds."""
+        super().check()
         require(self.cut is None or self.cut >= 1, self, "cut", "at least 1, or None for all places")
-        require(self.temperature > 0, self, "temperature", "above 0")
         require(self.mu >= 0, self, "mu", "at least 0")
 
     def reads(self) -> tuple[str, ...]:
@@ -154,7 +154,7 @@ def _mrr(pairs: Pairs, cut: int | None) -> Tensor:
 
 
 @declare
-class LambdaMRR(Loss):
+class LambdaMRR(Supervised, Tempered):
     """CL-DRD's listwise loss: each pair in the order of its grades, weighed by ``|1/r_a - 1/r_b|``.
 
     ``loss_i = (B / P) Σ_{y_a > y_b} |1/r_a - 1/r_b| ln(1 + exp(-(s_a - s_b) / t))`` with P the number of such pairs of
@@ -166,14 +166,6 @@ class LambdaMRR(Loss):
     by: str = "grade"  # saved column of grades
     temperature: float = 1.0  # divides score differences; > 0
 
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The grades."""
-        return (self.by,)
-
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Pooled over the batch."""
         from torch.nn.functional import softplus
@@ -183,7 +175,7 @@ class LambdaMRR(Loss):
 
 
 @declare
-class ListNet(Loss):
+class ListNet(Supervised, Tempered):
     """Cross-entropy of the grades' softmax and the scores' softmax over each list.
 
     ``loss_i = -Σ_j softmax(y / t_y)_j ln softmax(s / t)_j``. Cao et al. 2007, "Learning to Rank: From Pairwise Approach
@@ -198,12 +190,8 @@ class ListNet(Loss):
 
     def check(self) -> None:
         """Bounds."""
-        require(self.temperature > 0, self, "temperature", "above 0")
+        super().check()
         require(self.grade_temperature > 0, self, "grade_temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The grades."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Nothing is added up where there is no choice."""
@@ -214,7 +202,7 @@ class ListNet(Loss):
 
 
 @declare
-class ListMLE(Loss):
+class ListMLE(Supervised, Tempered):
     """Likelihood of the whole order of the grades under the Plackett-Luce model of the scores.
 
     ``loss_i = Σ_r (ln Σ_{r' >= r} exp s_(r') - s_(r))``, scores in units of the temperature, (r) the document with the
@@ -224,14 +212,6 @@ class ListMLE(Loss):
 
     by: str = "teacher"  # saved column of grades
     temperature: float = 1.0  # divides scores; > 0
-
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The grades."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """What is beyond the end of a list is far below everything in it."""

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from foils.core.errors import SpecError
-from foils.core.spec import Declared, Kind, Schedule
+from foils.core.spec import Declared, Kind, Schedule, require
 from foils.train.augment import Augmentation
 from foils.train.batch import Batch
 
@@ -74,6 +74,26 @@ def _product(one: Weight, other: Weight) -> Weight:
     if one == 1.0 or other == 1.0:
         return other if one == 1.0 else one
     raise SpecError(f"{one!r} times {other!r}: the weight of a loss can be one schedule; write the product in it.")
+
+
+class Tempered(Loss):
+    """A loss whose scores are divided by a temperature."""
+
+    temperature: float
+
+    def check(self) -> None:
+        """Bounds of the temperature."""
+        require(self.temperature > 0, self, "temperature", "above 0")
+
+
+class Supervised(Loss):
+    """A loss that reads a teacher's scores, or grades, from a column."""
+
+    by: str
+
+    def reads(self) -> tuple[str, ...]:
+        """That column."""
+        return (self.by,)
 
 
 class Sum(Loss):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from foils.core.spec import declare, require
 from foils.train.batch import STUDENT, Batch
 from foils.train.losses.listwise import pairs_of, pooled
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Loss, Supervised, Tempered
 from foils.train.losses.rows import known, mean, of_target, positives
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @declare
-class RankNet(Loss):
+class RankNet(Tempered):
     """Logistic loss of each (positive, negative) pair: ``ln(1 + exp(-(s⁺ - s⁻) / t))``.
 
     ``loss_i = (B / P) Σ_{j in allowed_i} ln(1 + exp(-(s_i+ - s_ij) / t))`` with P the number of pairs of the whole
@@ -29,10 +29,6 @@ class RankNet(Loss):
 
     temperature: float = 1.0  # divides score differences; > 0
     by: str | None = None  # saved column of grades; None for the training positive against negatives
-
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
 
     def reads(self) -> tuple[str, ...]:
         """The grades."""
@@ -81,7 +77,7 @@ class MultiLabelMargin(Loss):
 
 
 @declare
-class DEM(Loss):
+class DEM(Supervised):
     """RANCE's margin that a lexical score shortens: a negative that BM25 rejects anyway need not be far away.
 
     ``loss_i = mean_j max(0, ξ - λ (b_i+ - b_ij) - (s_i+ - s_ij))`` over the allowed negatives whose lexical score b is
@@ -98,10 +94,6 @@ class DEM(Loss):
         """Bounds."""
         require(self.margin > 0, self, "margin", "above 0")
         require(self.share >= 0, self, "share", "at least 0")
-
-    def reads(self) -> tuple[str, ...]:
-        """The lexical scores."""
-        return (self.by,)
 
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Pairs without a lexical score take no part."""

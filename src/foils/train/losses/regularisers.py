@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from foils.core.errors import SpecError
 from foils.core.spec import Schedule, declare, require
 from foils.train.batch import STUDENT, Batch, slow_scores
-from foils.train.losses.loss import Loss
+from foils.train.losses.loss import Tempered
 from foils.train.losses.rows import known, log_share, mean, with_target
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @declare
-class Confidence(Loss):
+class Confidence(Tempered):
     """Confidence regularisation: ``InfoNCE() + β*Confidence()`` is L_CCR of the passage sieve.
 
     ``loss_i = (1/N) Σ_j ln p_ij`` over the N documents that are the training positive and the allowed negatives, p the
@@ -28,10 +28,6 @@ class Confidence(Loss):
 
     temperature: float = 0.05  # divides scores; > 0
 
-    def check(self) -> None:
-        """Bounds of the temperature."""
-        require(self.temperature > 0, self, "temperature", "above 0")
-
     def __call__(self, view: Batch, allowed: Tensor) -> Tensor:
         """Mean log-probability of the list."""
         members = with_target(allowed, view)
@@ -39,7 +35,7 @@ class Confidence(Loss):
 
 
 @declare
-class Consistency(Loss):
+class Consistency(Tempered):
     """The student follows a moving average of itself: NPC's correction of pairs that may be wrong.
 
     ``loss_i = Σ_j p*_ij ln(p*_ij / p_ij)`` over the training positive and the allowed negatives, p and p* the softmax
@@ -54,8 +50,8 @@ class Consistency(Loss):
 
     def check(self) -> None:
         """Bounds."""
+        super().check()
         require(0 <= self.decay <= 1, self, "decay", "between 0 and 1")
-        require(self.temperature > 0, self, "temperature", "above 0")
 
     def slow(self) -> tuple[float, ...]:
         """Its decay.
