@@ -76,7 +76,7 @@ class _Done:
     """What the phases so far have made.
 
     Attributes:
-        models: by the names of phases, and ``student``: what pipelines and guides take.
+        models: by the names of phases: what the pipelines and guides of later ones take.
         mined: negatives by the phase that mined them.
         runs: trainings of the student by phase.
         report: for the record.

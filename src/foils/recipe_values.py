@@ -37,7 +37,8 @@ class Phase:
         refresh: when negatives are mined again.
         teach: the loss of a cross-encoder that is trained in this phase, on what is mined; None to train the student.
         start: weights to begin with: ``base`` (those that were given), ``previous`` (what the phases before made of the
-            student), or the name of an earlier phase.
+            student), or the name of an earlier phase. For a phase that teaches, ``base`` and ``previous`` both are the
+            weights given as ``--encoder NAME.base`` (else the student's), and a name is an earlier cross-encoder.
         queries: whose negatives are mined: ``judged``, those of the split; ``unjudged``, those without a positive in
             any split, which are trained on as far as a labeler promotes a positive for them; or ``all``. If nobody is
             unjudged, an ``unjudged`` phase mines nothing and trains on what it adds.

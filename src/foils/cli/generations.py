@@ -34,7 +34,7 @@ def diff(
     as_json: Json = False,
 ) -> None:
     """Compare two folders of negatives: overlap of the candidates, share of new negatives, examples."""
-    from foils.compare import compare, described
+    from foils.diff import compare, described
     from foils.store import Negatives
     from foils.terminal import difference
 

@@ -11,7 +11,7 @@ from typing import Any
 from foils.adapters.models import load_model
 from foils.adapters.precision import lowered
 from foils.adapters.sentence import SentenceEncoder
-from foils.compare import compare
+from foils.diff import compare
 from foils.core.collection import Collection
 from foils.core.noise import key_of
 from foils.mine import Miner
