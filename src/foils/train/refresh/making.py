@@ -11,9 +11,9 @@ from typing import Any
 from foils.adapters.models import load_model
 from foils.adapters.precision import lowered
 from foils.adapters.sentence import SentenceEncoder
-from foils.diff import compare
 from foils.core.collection import Collection
 from foils.core.noise import key_of
+from foils.diff import compare
 from foils.mine import Miner
 from foils.staging import alone
 from foils.store import MANIFEST, Negatives
