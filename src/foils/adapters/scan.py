@@ -256,10 +256,11 @@ def _ranges(total: int, step: int) -> Iterator[slice]:
 
 
 def _shares(queries: int, most: int) -> Iterator[slice]:
-    """Equal blocks of at most so many queries, and of fewer if some threads would have none."""
+    """Equal blocks of at most so many queries, as many for each thread: three for two would leave one idle."""
     import torch
 
-    tasks = max(-(-queries // most), min(torch.get_num_threads(), -(-queries // _FEWEST)))
+    turns = -(-queries // (most * torch.get_num_threads()))
+    tasks = min(turns * torch.get_num_threads(), -(-queries // _FEWEST))
     return _ranges(queries, -(-queries // tasks))
 
 
