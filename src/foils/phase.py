@@ -114,8 +114,9 @@ def train_phase(
     from foils.train.batch import STUDENT
     from foils.train.guard.values import MILD
     from foils.train.refresh import Never
+    from foils.train.refresh.adaptive import adapts
 
-    if phase.mine is not None and scheduled(phase.mine) and isinstance(phase.refresh, Never):
+    if (scheduled(phase.mine) or adapts(phase.mine)) and isinstance(phase.refresh, Never):
         log.warning("%r is mined once, so its numbers stay as at the beginning; add refresh: Every(…)", phase.mine)
     # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
     mining = () if phase.mine is None else phase.mine.encoders()

@@ -36,6 +36,7 @@ OTHERS = {
     "Positions": {"lo": 2, "hi": 9, "by": "student"},
     "Quantile": {"hi": 0.8, "by": "student"},
     "RankPrior": {"judged": "test"},
+    "AdaptiveMix": {"kinds": ("bm25", "student"), "weights": (2.0, 1.0)},
     "Mix": {"kinds": ("bm25", "student"), "weights": (2.0, 1.0)},
     "Doubted": {"by": "judge"},
     "Groups": {"ordered": 2, "hard": 3, "rest": 4, "window": 6},
@@ -44,7 +45,7 @@ POOL = BM25(k=12) + Dense("student", k=12) + Random(k=5)
 # Stages that read a column which no source makes: one of a stage before them.
 AFTER = {"Doubted": CrossEncoder("judge"), "TriSampler": PositiveSimilarity("student", positives="lowest")}
 # Samplers that leave some candidates out for good, by what they mean; all others keep k where there are k.
-SELECTIVE = {"Denoise", "DistanceWeighted", "Groups", "Mix", "RankPrior", "TriSampler"}
+SELECTIVE = {"AdaptiveMix", "Denoise", "DistanceWeighted", "Groups", "Mix", "RankPrior", "TriSampler"}
 
 
 def example(cls: type[Stage]) -> Stage:

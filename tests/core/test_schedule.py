@@ -101,7 +101,7 @@ def test_losses_and_contrasts_resolve_too():
         ("Top(k=Step([3, 2, 1], [0.7, 0.5]))", "switches must be ascending times"),
         ("Top(k=Step([3, 2], [0]))", "switches must be ascending times above 0"),
         ("Top(k=Step([], []))", "values must be at least one number"),
-        ("Top(k=Step([Linear(1, 2)], []))", "a literal is needed here"),
+        ("Top(k=Step([Linear(1, 2)], []))", "values must be a list of a number"),
         ("Top(k=Linear(1, 2) + 1)", "a literal is needed here"),
     ],
 )
@@ -111,7 +111,7 @@ def test_what_cannot_be_is_refused_with_its_time(text, said):
     assert said in str(caught.value)
 
 
-def test_lists_hold_numbers_only(monkeypatch):
+def test_numbers_in_a_list_may_be_scheduled(monkeypatch):
     monkeypatch.setattr(declared, "_REGISTRY", dict(declared._REGISTRY))
 
     @declare
@@ -124,9 +124,15 @@ def test_lists_hold_numbers_only(monkeypatch):
 
         def check(self):
             require(self.share is None or self.share > 0, self, "share", "above 0")
+            require(all(level > 0 for level in self.levels), self, "levels", "above 0")
 
+    made = parse("Levels([Linear(1, 2), 5])")
+    assert made == Levels((Linear(1, 2), 5.0)) == parse(made.full())
+    assert resolve(made, 0.5).levels == (1.5, 5.0)
+    with pytest.raises(SpecError, match=r"at progress 1, .*levels must be above 0"):
+        Levels((Linear(1, 0),))
     with pytest.raises(SpecError, match="levels must be a list of a number"):
-        Levels((Linear(1, 2),))
+        Levels(("one",))
     assert resolve(Levels((1.0,), share=Linear(1, 2)), 0.5).share == 1.5
     with pytest.raises(SpecError, match="share must be above 0"):
         Levels((1.0,), share=Linear(1, 0))

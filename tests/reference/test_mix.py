@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import Pairs
-from foils.stages import BM25, Dense, Ensure, Mix, Random, Siblings, Top
+from foils.core.spec import parse, resolve
+from foils.stages import BM25, AdaptiveMix, Dense, Ensure, Mix, Random, Siblings, Top
 from foils.stages.stage import Columns
 from reference.drawing import frequencies, inclusion
 
@@ -80,3 +83,76 @@ def test_kinds_that_no_source_has_are_refused_before_the_start(context):
         (pool >> Mix(k=1, kinds=kinds)).check_columns(Columns(), context())
     with pytest.raises(PipelineError, match=r"'Siblings'; there is: 'bm25', 'random', 'siblings'"):
         (pool >> Mix(k=1, kinds=("bm25", "Siblings"))).check_columns(Columns(), context())
+
+
+ADAPTIVE = AdaptiveMix(k=2, kinds=("a", "b", "c"), weights=(3.0, 2.0, 1.0), eta=2.0, penalty=0.5, floor=0.1)
+
+
+def test_adapted_shares_are_the_formula():
+    push, false = {"a": 0.6, "b": 0.3, "c": 0.1}, {"a": 0.8, "b": 0.2}
+    worth = [0.6 - 0.5 * 0.8, 0.3 - 0.5 * 0.2, 0.1]
+    powers = [math.exp(2 * value) for value in worth]
+    expected = [0.1 + 0.7 * power / sum(powers) for power in powers]
+    made = ADAPTIVE.adapted(push, false)
+    assert made.weights == pytest.approx(expected, abs=1e-6)
+    assert sum(made.weights) == pytest.approx(1, abs=1e-5)
+    # The unit of the push does not matter.
+    assert ADAPTIVE.adapted({kind: 1e-9 * value for kind, value in push.items()}, false).weights == made.weights
+    assert parse(made.full()) == made
+
+
+def test_equal_worth_is_equal_shares_and_no_share_is_below_the_floor():
+    equal = ADAPTIVE.adapted(dict.fromkeys("abc", 0.02), dict.fromkeys("abc", 0.3))
+    assert equal.weights == pytest.approx([1 / 3] * 3, abs=1e-6)
+    eager = AdaptiveMix(k=2, kinds=("a", "b", "c"), eta=1e4, floor=0.02)
+    assert eager.adapted({"a": 1.0, "b": 1e-30, "c": 0.0}, {}).weights == (0.96, 0.02, 0.02)
+    # What pushes hardest because it is false is not drawn more often.
+    assert eager.adapted({"a": 0.6, "b": 0.4}, {"a": 1.0}).weights == (0.02, 0.96, 0.02)
+    assert AdaptiveMix(k=1, kinds=("a", "b"), eta=0.0).adapted({"a": 9.0, "b": 1.0}, {}).weights == (0.5, 0.5)
+
+
+def test_a_kind_that_was_not_seen_counts_as_the_mean_and_nothing_seen_changes_nothing():
+    made = AdaptiveMix(k=1, kinds=("a", "b", "c"), floor=0.01).adapted({"a": 3.0, "c": 1.0}, {})
+    assert made.weights[1] ** 2 > made.weights[0] * made.weights[2] * 0.9
+    assert made.weights[0] > made.weights[1] > made.weights[2]
+    for push in ({}, {"a": 0.0, "b": 0.0}, {"x": 1.0}):
+        assert ADAPTIVE.adapted(push, {}) is ADAPTIVE
+
+
+def test_it_draws_as_the_fixed_mix_of_its_shares_does(context):
+    pool = BM25(k=40) + Random(k=60)
+    plain, adaptive = (
+        (pool >> made(k=5, kinds=("bm25", "random"), weights=(3.0, 1.0)))(
+            context(2).data.positives("train").bare(), context(2)
+        )
+        for made in (Mix, AdaptiveMix)
+    )
+    np.testing.assert_array_equal(plain.dropped, adaptive.dropped)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"floor": 0.0}, "floor must be above 0 and at most 0.333"),
+        ({"floor": 0.34}, "floor must be above 0 and at most 0.333"),
+        ({"eta": -1.0}, "eta must be at least 0"),
+        ({"penalty": -1.0}, "penalty must be at least 0"),
+    ],
+)
+def test_bounds_of_adaptive_shares(given, fault):
+    with pytest.raises(SpecError, match=fault):
+        AdaptiveMix(k=1, kinds=("a", "b", "c"), **given)
+
+
+def test_annealed_shares_never_reach_nothing():
+    annealed = parse("Mix(k=4, kinds=['student', 'random'], weights=[Linear(1, 9), Linear(9, 1)])")
+    assert [resolve(annealed, t).weights for t in (0, 0.5, 1)] == [(1, 9), (5, 5), (9, 1)]
+    with pytest.raises(SpecError, match=r"at progress 1, .*weights must be one number above 0 for each kind"):
+        parse("Mix(k=4, kinds=['student', 'random'], weights=[1, Linear(9, 0)])")
+
+
+def test_the_judge_has_to_be_mined(context):
+    pool = BM25(k=3) + Random(k=3)
+    stage = AdaptiveMix(k=1, kinds=("bm25", "random"), judge="teacher")
+    with pytest.raises(PipelineError, match="no score column 'teacher'"):
+        (pool >> stage).check_columns(Columns(), context())

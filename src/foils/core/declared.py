@@ -53,7 +53,7 @@ def declare(cls: D) -> D:
         for field in fields_of(type(self)):
             object.__setattr__(self, field.name, _typed(self, field.name, getattr(self, field.name)))
         held = (getattr(self, field.name) for field in fields_of(type(self)))
-        times = {t for value in held if isinstance(value, Schedule) for t in value.times()}
+        times = {t for value in held for item in _items(value) if isinstance(item, Schedule) for t in item.times()}
         if not times:
             self.check()
         for t in sorted(times):
@@ -66,6 +66,10 @@ def declare(cls: D) -> D:
         raise SpecError(f"{made.__name__!r} is declared twice: in {known.__module__} and in {made.__module__}.")
     _REGISTRY[made.__name__] = made
     return typing.cast(D, made)
+
+
+def _items(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _check_at(value: Declared, t: float) -> None:
@@ -111,7 +115,8 @@ def fields_of(cls: type) -> tuple[dataclasses.Field[Any], ...]:
 
 def _typed(owner: Declared, name: str, value: Any) -> Any:
     hint = _hints(typing.cast(Any, type(owner)))[name]
-    nested = isinstance(owner, Schedule) and isinstance(value, Schedule)
+    held = tuple(value) if isinstance(value, list) else value
+    nested = isinstance(owner, Schedule) and any(isinstance(item, Schedule) for item in _items(held))
     ok, converted = (False, value) if nested else _fits(value, hint)
     if not ok:
         raise SpecError(f"{type(owner).__name__}({name}={value!r}): {name} must be {_say(hint)}.")
@@ -132,7 +137,7 @@ def _fits(value: Any, hint: Any) -> tuple[bool, Any]:
         items = typing.get_args(hint)
         if not isinstance(value, list | tuple):
             return False, value
-        fitted = [(False, item) if isinstance(item, Schedule) else _fits(item, items[0]) for item in value]
+        fitted = [_fits(item, items[0]) for item in value]
         return all(ok for ok, _ in fitted), tuple(item for _, item in fitted)
     if hint in (int, float) and isinstance(value, Schedule):
         return True, value

@@ -177,7 +177,9 @@ class _Reader:
         given[node.arg] = self.content(node.value)
 
     def content(self, node: ast.expr) -> Any:
-        # Of all that can be called, only a schedule can stand in place of a field's number.
+        # Of all that can be called, only a schedule can stand in place of a field's number, or of one in its list.
+        if isinstance(node, ast.List | ast.Tuple):
+            return [self.content(item) for item in node.elts]
         found = self.schedule(node)
         return self.literal(node) if found is None else found
 

@@ -11,7 +11,7 @@ from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ran
 from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
 from foils.stages.load import Load
-from foils.stages.mix import Mix
+from foils.stages.mix import AdaptiveMix, Mix
 from foils.stages.mixture import MixtureNoise
 from foils.stages.neighbours import PositiveNeighbours, QuestionNeighbours
 from foils.stages.per_group import PerCluster, PerParent
@@ -32,6 +32,7 @@ from foils.stages.writers import Scorer, Source
 __all__ = [
     "BM25",
     "MMR",
+    "AdaptiveMix",
     "Angle",
     "Apart",
     "Balanced",

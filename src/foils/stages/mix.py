@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,3 +101,55 @@ class Mix(Sampler):
             drawn[found] = self.k - place
             member[:, found] = False
         return drawn
+
+
+@declare
+class AdaptiveMix(Mix):
+    """`Mix` whose shares follow what each kind does in training; they change whenever negatives are mined again.
+
+    ``w_k = floor + (1 - K floor) softmax_k(eta (utility_k - penalty · false_k))`` for K kinds. Utility is the push of
+    one negative of the kind, ``|∂L/∂s|`` (``share/KIND`` by ``count/KIND`` of what training logs), as a share of the
+    sum over kinds: a kind does not gain by being drawn more often. ``false`` is the share of its negatives that score
+    above the positive, a proxy of false negatives: those push hardest of all, and without the penalty they would win.
+    Both are means over what was logged since the generation in use; a kind of which nothing was logged counts as the
+    mean of the others. Without ``refresh:``, and in generation 0, it is `Mix` with ``weights``.
+
+    The floor and the softmax are those of EXP3 (Auer et al. 2002), whose rewards are divided by the probability of the
+    draw likewise; formula and defaults are ours, no paper measures them for retrieval. Rewards of a bandit are noisy:
+    a large ``eta`` follows the noise. ``Mix(weights=[Linear(…), Linear(…)])`` anneals shares instead.
+    """
+
+    eta: float = 3.0  # how far shares follow utility; 0 for equal shares
+    penalty: float = 1.0  # what a share of 1 above the positive takes from a utility of 1; 0 for no penalty
+    floor: float = 0.05  # least share of each kind, above 0
+    judge: str = "student"  # whose scores say what is above the positive: the student, or a column of the negatives
+
+    def check(self) -> None:
+        """Bounds; the floors of all kinds must fit into 1."""
+        super().check()
+        require(self.eta >= 0, self, "eta", "at least 0")
+        require(self.penalty >= 0, self, "penalty", "at least 0")
+        most = f"above 0 and at most {1 / len(self.kinds):.3g}, one by the number of kinds"
+        require(0 < self.floor <= 1 / len(self.kinds), self, "floor", most)
+
+    def reads(self) -> tuple[str, ...]:
+        """The column of the judge, which has to be mined to be saved."""
+        return () if self.judge == "student" else (self.judge,)
+
+    def adapted(self, push: Mapping[str, float], false: Mapping[str, float]) -> Self:
+        """The same with the shares that these figures give.
+
+        Args:
+            push: mean push of a negative of each kind, in any unit; a kind may be missing.
+            false: share of the negatives of each kind that score above the positive; a kind may be missing.
+        """
+        known = [kind for kind in self.kinds if kind in push]
+        total = sum(push[kind] for kind in known)
+        if not known or not total > 0:
+            return self
+        worth = {kind: push[kind] / total - self.penalty * false.get(kind, 0.0) for kind in known}
+        mean = sum(worth.values()) / len(worth)
+        powers = np.array([self.eta * worth.get(kind, mean) for kind in self.kinds], np.float64)
+        shares = np.exp(powers - powers.max())
+        shares = self.floor + (1 - len(shares) * self.floor) * shares / shares.sum()
+        return replace(self, weights=tuple(round(share, 6) for share in shares.tolist()))

@@ -39,7 +39,19 @@ def generations(listed: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) 
         "overlap@10, RBO: candidates against the generation before; new: share of the negatives; hub: largest share of "
         "the queries with one document as negative; back: foils rollback can go back to it."
     )
-    return Group(grid, Text(notes), *went_wrong)
+    return Group(grid, Text(notes), *_mixes(listed), *went_wrong)
+
+
+def _mixes(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    """The shares of generations whose kinds of negatives follow training."""
+    mixed = [row for row in listed if row.get("mix")]
+    if not mixed:
+        return []
+    kinds = list(dict.fromkeys(kind for row in mixed for kind in row["mix"]))
+    grid = columns("", *(f"share {kind}" for kind in kinds), right=range(len(kinds) + 1))
+    for row in mixed:
+        grid.add_row(str(row["number"]), *(_share(row["mix"].get(kind, {}).get("share")) for kind in kinds))
+    return [Text(""), grid]
 
 
 def _share(value: float | None) -> str:

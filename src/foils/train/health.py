@@ -35,7 +35,8 @@ def health(batch: Batch, allowed: Tensor, loss: Tensor, ranks: Mapping[str, Tens
         ``negatives``: allowed ones a row. ``effective``: ``exp(H(push of a row's negatives))``, the number that count.
         ``gap``: positive's score less the mean of the row's negatives; ``gap_hardest``: less the best of them.
         ``violations``: share of rows with a negative that scores higher. ``above``: share of own negatives that do, a
-        label-free proxy of false negatives, good for trends only; ``above_NAME``: the same by another score.
+        label-free proxy of false negatives, good for trends only; ``above_NAME``: the same by another score;
+        ``above/GROUP``, ``above_NAME/GROUP``: of those of one source.
         ``share/GROUP``, ``count/GROUP`` and ``gap/GROUP``: push, number a row and gap of in-batch negatives
         (``in-batch``), of those that a contrast brought (its name) and of own ones by source; ``share/ranks A-B``: push
         of own ones by their best raw rank. ``top_document``: push of the document that pushes most; ``top_rows``: the
@@ -63,14 +64,17 @@ def health(batch: Batch, allowed: Tensor, loss: Tensor, ranks: Mapping[str, Tens
             found["top_document"] = float(_by_document(push, batch.doc).max() / total)
             most = torch.nn.functional.one_hot(push.argmax(dim=1), push.shape[1]) * (each > 0)
             found["top_rows"] = float(_by_document(most.to(push.dtype), batch.doc).max() / has.sum())
-        own = batch.own & allowed
-        found |= _above(batch, own)
+        over = _above(batch, batch.own & allowed)
+        found |= {said: float(above[known].float().mean()) for said, (above, known) in over.items()}
         for name, mask in _groups(batch, allowed, ranks):
             if mask.any():
                 found[f"share/{name}"] = float(push[mask].sum() / total)
                 if not name.startswith("ranks"):
                     found[f"count/{name}"] = float(mask.sum() / len(mask))
                     found[f"gap/{name}"] = float((positive - scores)[mask].mean())
+                    for said, (above, known) in over.items():
+                        if (mask & known).any():
+                            found[f"{said}/{name}"] = float(above[mask & known].float().mean())
         if batch.doc_vectors is not None:
             found |= geometry(batch.doc_vectors.detach()[: batch.width][:_MOST])
     return found
@@ -107,14 +111,15 @@ def _by_document(push: Tensor, doc: Tensor) -> Tensor:
     return push.new_zeros(len(distinct)).index_add_(0, place, push.sum(dim=0))
 
 
-def _above(batch: Batch, own: Tensor) -> dict[str, float]:
+def _above(batch: Batch, own: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """By each score: which own negatives are above the positive, and of which that is known; bool (B, N) both."""
     found = {}
     for name, scores in batch.scores.items():
         values = scores.detach()
         known = own & ~values.isnan()
         if known.any() and name not in ("weight", "grade"):
             over = values > values.gather(1, batch.target.unsqueeze(1))
-            found["above" if name == STUDENT else f"above_{name}"] = float(over[known].float().mean())
+            found["above" if name == STUDENT else f"above_{name}"] = over, known
     return found
 
 

@@ -25,6 +25,7 @@ from foils.train.guides import Guide, guides
 from foils.train.losses import InfoNCE, Loss
 from foils.train.options import Precision, TrainOptions
 from foils.train.refresh import Mining, Never, Refresh
+from foils.train.refresh.adaptive import watched
 from foils.train.rows import Rows, fingerprint, make_rows
 from foils.train.student import Student
 from foils.train.towers import towers
@@ -67,7 +68,7 @@ class TrainSpec:
     fallback: Fallback | None = None
 
     def columns(self) -> tuple[str, ...]:
-        """The saved columns of the negatives that loss and contrast read: what no guide says.
+        """The saved columns of the negatives that loss, contrast and adaptive shares read: what no guide says.
 
         Raises:
             PipelineError: one is neither saved, nor said by a guide, nor brought by a contrast; or a contrast brings
@@ -78,15 +79,18 @@ class TrainSpec:
         brought = dict.fromkeys(name for bringer in bringers for name in bringer.brings())
         for bringer in bringers:
             bringer.suits(self.loss)
-        for what in (self.loss, self.contrast):
-            for name in what.reads():
+        pipeline = None if self.mining is None else self.mining.pipeline
+        looked_at = () if pipeline is None else watched(pipeline)
+        reading = ((self.loss, self.loss.reads()), (self.contrast, self.contrast.reads()), (pipeline, looked_at))
+        for what, names in reading:
+            for name in names:
                 if name not in (*saved, *self.guides, *brought):
                     have = ", ".join(map(repr, dict.fromkeys((STUDENT, *saved, *self.guides, *brought))))
                     raise PipelineError(
                         f"{what!r}: a training batch has no score {name!r}; it has: {have}. Pass --encoder "
                         f"{name}=MODEL, or mine negatives with that column."
                     )
-        read = dict.fromkeys((*self.loss.reads(), *self.contrast.reads()))
+        read = dict.fromkeys((*self.loss.reads(), *self.contrast.reads(), *looked_at))
         return tuple(name for name in read if name not in self.guides and (name in saved or name not in brought))
 
 

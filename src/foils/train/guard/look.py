@@ -146,7 +146,9 @@ def _document(guard: Guard, found: History) -> Said:
 
 
 def _above(guard: Guard, found: History) -> Said:
-    names = {name for entry in found[-1:] for name in entry if name.startswith(f"{_PREFIX}above")}
+    logged = (name.removeprefix(_PREFIX) for entry in found[-1:] for name in entry)
+    # Of all own negatives together; those of one source may be a handful.
+    names = {_PREFIX + name for name in logged if name.startswith("above") and "/" not in name}
     for name in sorted(names) if guard.above is not None else ():
         values = [entry[name] for entry in found if name in entry]
         smooth = [median(values[end - RECENT : end]) for end in range(RECENT, len(values) + 1)]

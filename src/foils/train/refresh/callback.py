@@ -139,6 +139,7 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         staleness = step - figures["step"]
         numbers = {"generation": number, "staleness": staleness, "mining_seconds": figures["seconds"]}
         numbers |= {name: figures[name] for name in figures if "@" in name or name in ("rbo", "churn", "hub")}
+        numbers |= {f"mix/{kind}": told["share"] for kind, told in figures.get("mix", {}).items()}
         self.tell({f"foils/{name}": float(value) for name, value in numbers.items()})
         if self.place.rank == 0:
             generations.note(self.job.out, {**figures, "used_from": step, "staleness": staleness})

@@ -17,8 +17,9 @@ from foils.diff import compare
 from foils.mine import Miner
 from foils.staging import alone
 from foils.store import MANIFEST, Negatives
-from foils.train.checkpoints import write_json
+from foils.train.checkpoints import history, write_json
 from foils.train.generations import FIGURES, documents_of, folder_of, hub, mined_for, previous
+from foils.train.refresh.adaptive import adapted, adapts
 from foils.train.refresh.mining import Mining
 from foils.train.refresh.values import Refresh
 from foils.train.refresh.vectors import Carrying
@@ -51,7 +52,7 @@ class Maker:
         Args:
             number: from 1.
             step: of the checkpoint.
-            weights: the checkpoint, or a copy of its model.
+            weights: the checkpoint, or a copy of its model and its log.
         """
         place, began = folder_of(self.run, number), time.monotonic()
         with alone(place, lambda: None):
@@ -60,11 +61,13 @@ class Maker:
                 return Negatives.open(place)
             miner, student = self._miner(number, step), self._student(weights, step)
             snapshot, encoded = self._carrying(number, miner).vectors(student)
+            logged = history(weights) if adapts(self.mining.pipeline) else []
+            pipeline, mix = adapted(self.mining.pipeline, logged, miner.at)
             # Another seed, so that of the same candidates others are drawn.
             seed = key_of(f"generation {number} of {self.mining.seed}") >> 16
             found = miner.mine(
                 self.data,
-                self.mining.pipeline,
+                pipeline,
                 split=self.split,
                 seed=seed,
                 encoders={**self.mining.models, **dict.fromkeys(self.mining.students, snapshot)},
@@ -77,6 +80,7 @@ class Maker:
                 "progress": round(step / self.steps, 6),
                 "weights": student.fingerprint("document"),
                 **({"chunk": (number - 1) % self.refresh.chunks} if self.refresh.chunks > 1 else {}),
+                **({"mix": mix} if mix else {}),
                 **encoded,
                 **self._agreement(number, found),
                 "hub": round(hub(found.kept(self.data)), 5),

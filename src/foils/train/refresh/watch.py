@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 ORDER = "refresh.json"
 _PARENT = "FOILS_WATCHED_BY"  # process number of the trainer that started this process
 _LOOK = 1.0  # seconds between two looks for a newer checkpoint
-_NOT_WEIGHTS = ("optimizer", "scheduler", "rng_state", "objective-", "scaler", checkpoints.MARKER, checkpoints.STATE)
+_NOT_WEIGHTS = ("optimizer", "scheduler", "rng_state", "objective-", "scaler", checkpoints.MARKER)
 _LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
