@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+import foils
 from foils.core.errors import PipelineError
 from foils.core.spec import parse
 from foils.follow import Job, follow
@@ -37,8 +38,8 @@ def recipe(folder, refresh="Every(steps=8)", mine=f"{POOL} >> {MIX}"):
 
 
 def entry(step, **figure):
-    names = {"share_a": "share/a", "count_a": "count/a", "over_a": "above/a", "share_b": "share/b", "count_b": "count/b"}
-    return {"step": step, "foils/loss": 1.0, **{f"foils/{names[name]}": value for name, value in figure.items()}}
+    named = {name.replace("over", "above").replace("_", "/"): value for name, value in figure.items()}
+    return {"step": step, "foils/loss": 1.0, **{f"foils/{name}": value for name, value in named.items()}}
 
 
 STAGE = AdaptiveMix(k=2, kinds=("a", "b", "c"))
@@ -179,17 +180,10 @@ def test_another_judge_is_looked_at_in_training(learnable, static_path, tmp_path
     weight = sum(row["count/student"] for row in before)
     false = sum(row["above_teacher/student"] * row["count/student"] for row in before) / weight
     assert told["student"]["false"] == pytest.approx(false, abs=1e-6)
+    bare = foils.mine(learnable, "Random(k=4)", out=tmp_path / "bare")
+    job = Job(encoders={"teacher": Logits()}, negatives=bare)
     with pytest.raises(PipelineError, match="a training batch has no score 'teacher'"):
-        bare = follow(recipe(tmp_path, "Never()", mine="Random(k=4)"), learnable, str(static_path), out=tmp_path / "b",
-                      options=OPTIONS).mined  # fmt: skip
-        follow(
-            recipe(tmp_path, mine=mine),
-            learnable,
-            str(static_path),
-            out=tmp_path / "c",
-            options=OPTIONS,
-            job=Job(encoders={"teacher": Logits()}, negatives=bare),
-        )
+        follow(recipe(tmp_path, mine=mine), learnable, str(static_path), out=tmp_path / "c", options=OPTIONS, job=job)
 
 
 def test_nothing_follows_training_without_a_refresh(learnable, static_path, tmp_path, caplog):
