@@ -94,13 +94,17 @@ def evaluate(
     query_prompt: QueryPrompt = None,
     document_prompt: DocumentPrompt = None,
     per_query: Annotated[Path | None, typer.Option(help="Folder for values per query and TREC runs.")] = None,
+    geometry: Annotated[
+        bool, typer.Option("--geometry", help="Also what the vectors look like: hubs and more.")
+    ] = False,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Measure retrieval, with intervals and a paired test against the baseline."""
-    from foils.evaluate import Settings, evaluate_all
+    from foils.evaluate import Settings, evaluate_all, space
     from foils.evaluate.measures import DEFAULT
-    from foils.terminal import progress
+    from foils.evaluate.retrieval import encodes
+    from foils.terminal import progress, spaces
 
     collection = loaded(data)
     systems = {
@@ -118,9 +122,12 @@ def evaluate(
             baseline=against,
             settings=settings,
         )
+        looked = [name for name, model in systems.items() if geometry and encodes(model)]
+        seen = [space(collection, systems[name], name=name, split=split, settings=settings) for name in looked]
     if per_query is not None:
         per_query.mkdir(parents=True, exist_ok=True)
         for name, scores in table.scores.items():
             scores.write(per_query / f"{file_name(name)}.tsv")
             scores.write_run(per_query / f"{file_name(name)}.trec")
-    tell(as_json, table.to_dict(), table)  # type: ignore[arg-type]
+    record = {**table.to_dict(), **({"geometry": [each.to_dict() for each in seen]} if geometry else {})}
+    tell(as_json, record, spaces(table, seen))

@@ -2,6 +2,7 @@
 
 from foils.evaluate.retrieval import Settings, System, evaluate, evaluate_all
 from foils.evaluate.scores import Comparison, Scores
+from foils.evaluate.space import Space, space
 from foils.evaluate.tables import Table
 
-__all__ = ["Comparison", "Scores", "Settings", "System", "Table", "evaluate", "evaluate_all"]
+__all__ = ["Comparison", "Scores", "Settings", "Space", "System", "Table", "evaluate", "evaluate_all", "space"]

@@ -188,6 +188,13 @@ def _search(data: Collection, system: System, queries: NDArray[np.int32], depth:
     return rankings.by_encoder(data, load_encoder(system), queries, depth, cache / "vectors", settings.progress)
 
 
+def encodes(system: System) -> bool:
+    """Whether a system is a bi-encoder, which has vectors to look at."""
+    if isinstance(system, str | Path):
+        return str(system) != "bm25" and not _is_run_file(Path(system))
+    return not isinstance(system, Pairs)
+
+
 def _is_run_file(path: Path) -> bool:
     # A name with a run file's suffix is one even where it is missing: the reader then says so, not the model hub.
     return path.is_file() or (path.suffix in _RUN_SUFFIXES and not path.is_dir())

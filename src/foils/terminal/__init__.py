@@ -1,6 +1,7 @@
 """What a person sees in a terminal: progress and tables that read well in 80 columns. Programs read ``--json``."""
 
 from foils.terminal.collections import inspected
+from foils.terminal.evaluating import spaces
 from foils.terminal.generations import difference, generations
 from foils.terminal.layout import console, facts
 from foils.terminal.listings import parts, recipes, stage_page, stages
@@ -19,6 +20,7 @@ __all__ = [
     "parts",
     "progress",
     "recipes",
+    "spaces",
     "stage_page",
     "stages",
     "taught",

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from foils.evaluate.geometry import effective_rank, uniformity
 from foils.train.batch import STUDENT, Batch
 
 if TYPE_CHECKING:
@@ -149,26 +150,16 @@ def _groups(batch: Batch, allowed: Tensor, ranks: Mapping[str, Tensor]) -> Itera
 
 
 def geometry(vectors: Tensor) -> dict[str, float]:
-    """Whether vectors still use the space.
-
-    ``uniformity = ln mean exp(-2 |x - y|²)`` over pairs of unit vectors: 0 when all are the same, -4 for random ones in
-    many dimensions (Wang and Isola 2020, arXiv:2005.10242, section 4.1.2, t = 2). ``effective_rank = exp(H(λ))`` with λ
-    the eigenvalues of their covariance, divided by their sum (Roy and Vetterli 2007).
+    """Whether the documents of a step still use the space: `foils.evaluate.geometry` has both figures.
 
     Args:
-        vectors: (n, d), scaled to unit length here.
+        vectors: (n, d), scaled to unit length there.
     """
-    import torch
-
     if len(vectors) < 2 or not vectors.isfinite().all():
         return {}
-    unit = torch.nn.functional.normalize(vectors.float(), dim=1)
-    squared = torch.pdist(unit).square()
-    spread = unit - unit.mean(dim=0)
-    values = torch.linalg.svdvals(spread).square()
-    power = values / values.sum().clamp(min=1e-30)
+    seen = vectors.float().cpu().numpy()
     return {
-        "documents": float(len(vectors)),
-        "uniformity": float(torch.logsumexp(-2 * squared, 0) - math.log(len(squared))),
-        "effective_rank": float(torch.special.entr(power).sum().exp()),
+        "documents": float(len(seen)),
+        "uniformity": uniformity(seen),
+        "effective_rank": effective_rank(seen),
     }

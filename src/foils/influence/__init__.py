@@ -1,0 +1,1 @@
+"""Which negatives drove a training run, and what sets them apart in language."""
