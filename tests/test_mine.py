@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import filecmp
+import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -90,6 +92,34 @@ def test_block_size_changes_no_byte(mined, data, models, tmp_path, block):
     stage = foils.parse(PIPELINE)
     again = Miner(block=block).mine(data, stage, split="train", seed=0, encoders=models, out=tmp_path / "neg")
     assert identical(mined.path, again.path)
+
+
+def test_of_a_corpus_that_has_grown_only_what_is_new_is_encoded(beir, data, tmp_path):
+    class Listing(HashEncoder):
+        def encode(self, texts, kind):
+            self.seen = [*getattr(self, "seen", []), *(texts if kind == "document" else [])]
+            return super().encode(texts, kind)
+
+    def mine(collection, name, cache):
+        models, miner = {"student": Listing()}, Miner(cache=tmp_path / cache)
+        stage = foils.parse("Dense('student', k=9) >> Top(k=4)")
+        miner.mine(collection, stage, split="train", seed=0, encoders=models, out=tmp_path / name)
+        return models["student"].seen
+
+    assert len(mine(data, "first", "cache")) == len(data.corpus)
+    shutil.copytree(beir, tmp_path / "grown")
+    with gzip.open(tmp_path / "grown" / "corpus.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in file]
+    rows[5]["text"] += " with a second thought"
+    rows = [{"_id": "new", "title": "", "text": "nobody has seen this before"}, *rows[:100], *rows[101:]]
+    with gzip.open(tmp_path / "grown" / "corpus.jsonl.gz", "wt") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    grown = foils.load(tmp_path / "grown")
+    changed = set(grown.corpus.texts()) - set(data.corpus.texts())
+    assert len(changed) == 2
+    assert set(mine(grown, "again", "cache")) == changed
+    assert len(mine(grown, "afresh", "another cache")) == len(grown.corpus)
+    assert identical(tmp_path / "again" / "parts", tmp_path / "afresh" / "parts")
 
 
 def test_another_seed_is_another_choice_from_the_same_candidates(mined, data, models, tmp_path):

@@ -14,6 +14,7 @@ from sentence_transformers import SentenceTransformer
 
 from foils.adapters import exact
 from foils.adapters.models import load_encoder
+from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import SpecError, StoreError
 from foils.follow import follow
 from foils.mine import Miner
@@ -117,6 +118,23 @@ def test_each_generation_draws_anew(learnable, static_path, tmp_path):
     for entry in run.record["generations"]:
         assert entry["overlap@10"] == entry["rbo"] == 1
         assert 0.5 < entry["churn"] < 0.9  # 6 of 20, twice: 14/20 expected
+
+
+def test_weights_that_did_not_change_encode_nothing_again(learnable, static_path, tmp_path, monkeypatch):
+    """With a rate of nothing; generation 0 has left its vectors in the cache."""
+    encode, seen = SentenceEncoder.encode, []
+
+    def counted(self, texts, kind):
+        if self.name.startswith("student at step"):
+            seen.append(len(texts))
+        return encode(self, texts, kind)
+
+    monkeypatch.setattr(SentenceEncoder, "encode", counted)
+    for rate, encoded in ((1e-30, False), (0.1, True)):
+        options = TrainOptions(batch_size=16, learning_rate=rate, max_steps=10, dev_share=0)
+        plan, out = recipe(tmp_path, "Every(steps=4)"), tmp_path / f"run {rate}"
+        follow(plan, learnable, str(static_path), out=out, options=options)
+        assert bool(seen) is encoded
 
 
 def test_training_changes_when_negatives_do(learnable, static_path, whole, tmp_path):

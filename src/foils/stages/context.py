@@ -121,7 +121,9 @@ class Context:
         folder = self.store(name) / "vectors"
         return self.once(
             ("vectors", name, kind, b"" if rows is None else rows.tobytes()),
-            lambda: stored_vectors(self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report),
+            lambda: stored_vectors(
+                self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report, also=(self.cache / "vectors",)
+            ),
         )
 
     def query_vectors(self, name: str, query: NDArray[np.int32]) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ from typing import Any
 from foils.adapters.models import load_model
 from foils.adapters.precision import lowered
 from foils.adapters.sentence import SentenceEncoder
+from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.noise import key_of
 from foils.diff import compare
@@ -114,6 +115,7 @@ class Maker:
             self._store(number),
             number,
             miner.progress,
+            cache_root(miner.cache) / "vectors",
         )
 
     def _miner(self, number: int, step: int) -> Miner:

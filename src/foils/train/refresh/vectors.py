@@ -40,6 +40,7 @@ class Snapshot(Precomputed):
         documents: vectors of all documents, if they are there already.
         mode: how those came about, for the fingerprint.
         progress: called with (what, done, total).
+        also: folder of vectors that may be by the same weights, if those have not changed.
     """
 
     def __init__(
@@ -50,8 +51,9 @@ class Snapshot(Precomputed):
         documents: Vectors | None,
         mode: str,
         progress: Progress | None = None,
+        also: Path | None = None,
     ) -> None:
-        self.progress = progress
+        self.progress, self.also = progress, also
         self.encoder, self.data, self.store, self.mode = encoder, data, folder, mode
         self.name, self.dim = encoder.name, encoder.dim
         self._documents = documents
@@ -61,7 +63,7 @@ class Snapshot(Precomputed):
         """Vectors of some rows of a side; all by default."""
         if kind == "document" and self._documents is not None:
             return self._documents if rows is None else self._documents[rows]
-        return encoded(self.encoder, self.data, kind, rows, self.store, self.progress)
+        return encoded(self.encoder, self.data, kind, rows, self.store, self.progress, self.also)
 
     def fingerprint(self, kind: Kind) -> str:
         """That of the weights, and how document vectors came about."""
@@ -83,6 +85,7 @@ class Carrying:
         folder: for vectors that are made now.
         seed: of the sample, another one each generation.
         progress: called with (what, done, total).
+        also: folder of vectors that may be by the same weights, if those have not changed.
     """
 
     data: Collection
@@ -93,11 +96,12 @@ class Carrying:
     folder: Path
     seed: int
     progress: Progress | None = None
+    also: Path | None = None
 
     def vectors(self, encoder: SentenceEncoder) -> tuple[Snapshot, dict[str, float]]:
         """The student with its document vectors, and what was encoded and is estimated to be missed."""
         if self.refresh.encode == "all":
-            return Snapshot(encoder, self.data, self.folder, None, "all", self.progress), {"encoded": 1.0}
+            return self._snapshot(encoder, None, "all"), {"encoded": 1.0}
         if not self.before.exists():
             return self._whole(encoder, {"encoded": 1.0})
         old: Vectors = np.load(self.before, mmap_mode="r")
@@ -107,13 +111,14 @@ class Carrying:
             return self._whole(encoder, {"encoded": 1.0, **lost.to_dict()})
         made: Vectors = np.load(self.after, mmap_mode="r")
         report = {"encoded": round(share, 4), **lost.to_dict()}
-        return Snapshot(
-            encoder, self.data, self.folder, made, f"{self.refresh.encode} {self.seed}", self.progress
-        ), report
+        return self._snapshot(encoder, made, f"{self.refresh.encode} {self.seed}"), report
 
     def encoded(self, encoder: SentenceEncoder, kind: Kind, rows: Rows | None = None) -> Vectors:
         """Vectors by the new weights; what a killed process made is found again."""
-        return encoded(encoder, self.data, kind, rows, self.folder, self.progress)
+        return encoded(encoder, self.data, kind, rows, self.folder, self.progress, self.also)
+
+    def _snapshot(self, encoder: SentenceEncoder, documents: Vectors | None, mode: str) -> Snapshot:
+        return Snapshot(encoder, self.data, self.folder, documents, mode, self.progress, self.also)
 
     def write(self, fill: Callable[[Any], None], shape: tuple[int, ...]) -> None:
         """Write the file of this generation by one rename."""
@@ -128,7 +133,7 @@ class Carrying:
         found = self.encoded(encoder, "document")
         self.write(lambda array: np.copyto(array, found), found.shape)
         made: Vectors = np.load(self.after, mmap_mode="r")
-        return Snapshot(encoder, self.data, self.folder, made, "all", self.progress), report
+        return self._snapshot(encoder, made, "all"), report
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,16 +198,23 @@ class _Partly:
 
 
 def encoded(
-    encoder: SentenceEncoder, data: Collection, kind: Kind, rows: Rows | None, folder: Path, progress: Progress | None
+    encoder: SentenceEncoder,
+    data: Collection,
+    kind: Kind,
+    rows: Rows | None,
+    folder: Path,
+    progress: Progress | None,
+    also: Path | None,
 ) -> Vectors:
-    """Vectors of some rows of a side, or of all, kept in ``folder``."""
+    """Vectors of some rows of a side, or of all, kept in ``folder``; copied from ``also`` where they are there."""
     texts, what = (data.queries, "queries") if kind == "query" else (data.corpus, "documents")
 
     def tell(done: int, total: int) -> None:
         if progress is not None:
             progress(f"encoding {what} with {encoder.name}", done, total)
 
-    return vectors(encoder, texts, kind, cache=folder / "vectors", rows=rows, progress=tell)
+    others = () if also is None else (also,)
+    return vectors(encoder, texts, kind, cache=folder / "vectors", rows=rows, progress=tell, also=others)
 
 
 def _sampled(keys: NDArray[np.uint64], count: int, seed: int) -> Rows:
