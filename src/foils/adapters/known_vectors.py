@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ class Known:
 def runs(positions: NDArray[np.intp]) -> Iterator[tuple[int, slice]]:
     """Ascending positions as stretches without a gap: where each begins, and which of them it has."""
     cuts = [0, *(np.flatnonzero(np.diff(positions) != 1) + 1).tolist(), len(positions)]
-    for start, stop in zip(cuts, cuts[1:], strict=False):
+    for start, stop in pairwise(cuts):
         if stop > start:
             yield int(positions[start]), slice(start, stop)
 

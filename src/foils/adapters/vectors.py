@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,7 @@ class _Job:
                     finished += len(waiting)
                     self._tell(finished)
 
-    def _copy(
-        self, files: _Files, group: range, done: NDArray[np.bool_], known: Known
-    ) -> tuple[NDArray[np.intp], int]:
+    def _copy(self, files: _Files, group: range, done: NDArray[np.bool_], known: Known) -> tuple[NDArray[np.intp], int]:
         """Write what is known of a group; returns the positions of what is not, and how many rows were written."""
         new, copied = [], 0
         for chunk in group:

@@ -118,11 +118,11 @@ class Context:
         texts = self.data.queries if kind == "query" else self.data.corpus
         rows = self.rows if kind == "query" else None
         report = self._report(f"encoding {'queries' if kind == 'query' else 'documents'} with {name}")
-        folder = self.store(name) / "vectors"
+        folder, also = self.store(name) / "vectors", (self.cache / "vectors",)
         return self.once(
             ("vectors", name, kind, b"" if rows is None else rows.tobytes()),
             lambda: stored_vectors(
-                self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report, also=(self.cache / "vectors",)
+                self.encoder(name), texts, kind, cache=folder, rows=rows, progress=report, also=also
             ),
         )
 
