@@ -41,6 +41,7 @@ class Job:
         teach: how cross-encoders between the phases are trained; their loss is the recipe's.
         guard: bounds of every training of the student, instead of the recipe's.
         fallback: what each goes on with beyond them, instead of the recipe's.
+        influence: whether to count what every negative does.
     """
 
     split: str = "train"
@@ -52,6 +53,7 @@ class Job:
     teach: TeachOptions | None = None
     guard: Guard | None = None
     fallback: Fallback | None = None
+    influence: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ def train_phase(
         rate=phase.rate,
         guard=job.guard or phase.guard or MILD,
         fallback=job.fallback or phase.fallback,
+        influence=job.influence,
     )
     return train(data, spec, model, out=out, seed=job.seed, options=options)
 

@@ -10,6 +10,7 @@ import typer
 
 from foils.cli.collections import demo, import_, inspect
 from foils.cli.generations import diff, generations, rollback
+from foils.cli.influencing import influence
 from foils.cli.listings import recipes, stages
 from foils.cli.negatives import check, export, mine, show
 from foils.cli.output import fail
@@ -25,7 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, teach, train, evaluate, recipes, stages)
-for command in (*_COMMANDS, generations, diff, rollback):
+for command in (*_COMMANDS, influence, generations, diff, rollback):
     app.command(command.__name__.rstrip("_"))(command)
 
 

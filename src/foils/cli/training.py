@@ -40,6 +40,9 @@ def train(
     fallback: Annotated[
         str | None, typer.Option(help="Recipe to go on with from the last good checkpoint, e.g. in-batch.")
     ] = None,
+    influence: Annotated[
+        bool, typer.Option("--influence", help="Count what every negative does; see: foils influence")
+    ] = False,
     option: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any field of TrainOptions; teach.NAME: of TeachOptions."),
@@ -74,6 +77,7 @@ def train(
             teach=teach,
             guard=None if guard is None else parse(guard, "guard"),
             fallback=None if fallback is None else load_fallback(fallback),
+            influence=influence,
         )
         result = follow(plan, collection, model, out=out, job=job, options=options)
     if os.environ.get("RANK", "0") != "0":

@@ -3,6 +3,7 @@
 from foils.terminal.collections import inspected
 from foils.terminal.evaluating import spaces
 from foils.terminal.generations import difference, generations
+from foils.terminal.influences import influences
 from foils.terminal.layout import console, facts
 from foils.terminal.listings import parts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
@@ -15,6 +16,7 @@ __all__ = [
     "examples",
     "facts",
     "generations",
+    "influences",
     "inspected",
     "mined",
     "parts",

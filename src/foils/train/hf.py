@@ -55,7 +55,8 @@ class FoilsTrainer(SentenceTransformerTrainer):  # type: ignore[misc]
 
     def collect_features(self, inputs: dict[str, Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """What `Objective` takes."""
-        features, ids = self.feeder(inputs["row"].cpu().numpy(), watched=self.loss.watching)
+        watched = self.loss.watching or self.loss.tally is not None
+        features, ids = self.feeder(inputs["row"].cpu().numpy(), watched=watched)
         device = self.args.device
         return [batch_to_device(part, device) for part in features], batch_to_device(ids, device)
 

@@ -51,6 +51,7 @@ class TrainSpec:
         rate: factor of the learning rate that they say.
         guard: bounds beyond which the run stops, or falls back.
         fallback: what it goes on with then, from its last good checkpoint; None to stop with an error.
+        influence: whether to count what every negative does, into ``influence`` of the run folder; it decides nothing.
     """
 
     contrast: Contrast = field(default_factory=InBatch)
@@ -66,6 +67,7 @@ class TrainSpec:
     rate: float = 1.0
     guard: Guard = MILD
     fallback: Fallback | None = None
+    influence: bool = False
 
     def columns(self) -> tuple[str, ...]:
         """The saved columns of the negatives that loss, contrast and adaptive shares read: what no guide says.

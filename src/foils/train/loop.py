@@ -34,6 +34,8 @@ from foils.train.guard.callback import Watchman
 from foils.train.guard.turn import Breached, kept, turn
 from foils.train.guard.values import remembers
 from foils.train.hf import DevEvaluator, FoilsTrainer, freeze_unused
+from foils.train.influence import Tally
+from foils.train.influence import finish as write_influence
 from foils.train.job import Job, Place
 from foils.train.objective import Objective
 from foils.train.options import Precision
@@ -111,12 +113,14 @@ class Craft:
         trainer: makes the trainer, of (job, arguments, place).
         write: writes the final model into an empty folder, of (job, model, folder, dev curve, step taken).
         keep: checkpoints to keep besides the newest and the best one, of (job, log).
+        ended: what every process does when the last step is done, of (job, place, trainer).
     """
 
     arguments: Callable[..., Any]
     trainer: Callable[[Any, Any, Place], Any]
     write: Callable[[Any, Any, Path, Curve, int], None]
     keep: Callable[[Any, Sequence[dict[str, Any]]], set[int]] = lambda job, history: set()
+    ended: Callable[[Any, Place, Any], None] = lambda job, place, trainer: None
 
 
 def run(job: Job, place: Place) -> Run:
@@ -127,7 +131,7 @@ def run(job: Job, place: Place) -> Run:
     """
     with _threads(job, place):
         try:
-            return carry_out(job, place, Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep))
+            return carry_out(job, place, Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep, _ended))
         except Breached as found:
             if place.rank == 0 and found.breach is not None:
                 turn(job, found.breach)
@@ -137,6 +141,11 @@ def run(job: Job, place: Place) -> Run:
 
 def _keep(job: Job, history: Sequence[dict[str, Any]]) -> set[int]:
     return set() if job.spec.fallback is None else kept(job.out, history)
+
+
+def _ended(job: Job, place: Place, trainer: FoilsTrainer) -> None:
+    if trainer.loss.tally is not None:
+        write_influence(job, place, trainer.loss.tally)
 
 
 def carry_out(job: Work, place: Place, craft: Craft) -> Run:
@@ -171,6 +180,7 @@ def carry_out(job: Work, place: Place, craft: Craft) -> Run:
             trainer.callback_handler.on_train_end(trainer.args, trainer.state, trainer.control)
             raise
     wait()
+    craft.ended(job, place, trainer)
     if first:
         _publish(job, trainer, craft, resumed=newest is not None, seconds=time.monotonic() - begun)
     wait()
@@ -231,6 +241,7 @@ def _trainer(job: Job, args: SentenceTransformerTrainingArguments, place: Place)
     parts = (job.spec.contrast, job.spec.loss)
     whole = Objective if options.mini_batch is None else partial(CachedObjective, mini_batch=options.mini_batch)
     objective = whole(student, *parts, guides=job.guides, half=half, site=job.site(place))
+    objective.tally = Tally() if job.spec.influence else None
     encoder = student.encoder(options.max_length)
     trainer = FoilsTrainer(
         model=student.model,

@@ -24,6 +24,8 @@ from foils.train.contrasts.bringer import Site
 from foils.train.ema import SlowWeights
 from foils.train.guides import Guide
 from foils.train.health import health
+from foils.train.influence.pressure import Lengths, pressure, temperature_of
+from foils.train.influence.tally import Tally
 from foils.train.learned import learned, put
 from foils.train.losses import Loss
 from foils.train.processes import average, shared
@@ -61,7 +63,10 @@ class Objective(nn.Module):
         watching: whether to look at what the negatives of the next step do.
         seen: what was seen last; see `foils.train.health`.
         last: loss of the last batch.
+        tally: counts what every negative does, if that is wanted; see `foils.train.influence`.
     """
+
+    tally: Tally | None
 
     def __init__(
         self,
@@ -82,7 +87,7 @@ class Objective(nn.Module):
         self.number, self.progress = 0, 0.0
         self.site = site
         self.watching, self.seen = False, dict[str, float]()
-        self.last = torch.zeros(())
+        self.last, self.tally = torch.zeros(()), None
         self.reduced = half
         bringers = contrast.bringers()
         # The lists of PyTorch forget the types of what is in them; registered here, used through these.
@@ -141,6 +146,11 @@ class Objective(nn.Module):
         if self.watching:
             figures = health(batch, allowed, value, ids.get("ranks", {}))
             self.seen = {"loss": float(value.detach()), **figures}
+        if self.tally is not None and rows.requires_grad:
+            stand = len(features) > 1 and "sentence_embedding" in features[1]
+            lengths = self._lengths(queries, docs, step, "query" if stand else "document")
+            pushed = pressure(batch, allowed, rows, lengths, self.how, temperature_of(loss))
+            self.tally.count(batch, allowed, pushed, ids.get("ranks", {}), self.number)
         self.last = value.detach()
         for bringer, carrier in bringers.items():
             carrier.after(bringer, step)
@@ -183,7 +193,9 @@ class Objective(nn.Module):
     def remember(self, memory: Mapping[str, Any]) -> None:
         """Take up what `memory` gave."""
         missing, unexpected = self.load_state_dict(memory, strict=False)
-        strange = [*unexpected, *(name for name in missing if not name.startswith("model."))]
+        # Counting may begin or end where a run goes on: it decides nothing.
+        missing = [name for name in missing if not name.startswith(("model.", "tally."))]
+        strange = [*(name for name in unexpected if not name.startswith("tally.")), *missing]
         assert not strange, f"a checkpoint of another objective: {strange}"
 
     def compared(self, vectors: Tensor) -> Tensor:
@@ -204,6 +216,10 @@ class Objective(nn.Module):
             encode=None if self.feed is None else self._encode,
             slow=cache(partial(self._slow, features)),
         )
+
+    def _lengths(self, queries: Tensor, docs: Tensor, step: Step, side: Kind) -> Lengths:
+        lengths = [vectors.detach()[:, : self.dim].to(step.docs.dtype).norm(dim=1) for vectors in (queries, docs)]
+        return Lengths(lengths[0][step.at], lengths[1], side)
 
     def _encode(self, rows: NDArray[np.int32], kind: Kind) -> Tensor:
         assert self.feed is not None
