@@ -135,6 +135,12 @@ store.add(Endless(), Endless(), Endless())
 """
 
 
+def test_a_kill_before_the_first_scores_leaves_a_file_that_can_be_read(tmp_path):
+    store = ScoreStore(tmp_path, "f")
+    store.path.touch()
+    assert np.isnan(store.find(np.arange(3), np.arange(3))).all()
+
+
 def test_a_kill_while_it_adds_leaves_what_was_there(tmp_path):
     done = subprocess.run([sys.executable, "-c", ADDING, str(tmp_path)], capture_output=True, check=False)
     assert done.returncode == -9, done.stderr.decode()

@@ -55,6 +55,7 @@ def test_help_needs_no_model_library():
     assert shell.stderr.startswith("foils: unknown stage 'Nope'")
     for command in (
         "demo",
+        "prompts",
         "inspect",
         "import",
         "mine",
@@ -265,6 +266,14 @@ def test_an_interrupted_command_says_how_to_go_on(little, tmp_path, monkeypatch)
 def test_recipes_that_cannot_be_read(content, said, little, tmp_path):
     (tmp_path / "own.yaml").write_bytes(content)
     assert said in foils("mine", little, str(tmp_path / "own.yaml"), "-o", str(tmp_path / "out"), check=2)
+
+
+def test_prompts():
+    assert "judge-list" in foils("prompts")
+    assert {one["name"] for one in json.loads(foils("prompts", "--json"))} >= {"judge-list", "judge-pair"}
+    assert foils("prompts", "judge-list").startswith("title: ")
+    assert json.loads(foils("prompts", "judge-pair", "--json"))["schema"]["required"] == ["reason", "grade"]
+    assert "Did you mean 'judge-list'" in foils("prompts", "judge-lst", check=2)
 
 
 def test_errors_of_usage_and_of_the_system_are_json_too(little, tmp_path, monkeypatch):

@@ -57,6 +57,7 @@ class ScoreStore:
             return found
         with self._open() as base:
             base.execute("PRAGMA temp_store = MEMORY")
+            base.execute(_MAKE)  # a process killed at its first scores leaves a file without a table
             base.execute(_ASKED)
             asked = zip(range(len(queries)), queries.tolist(), docs.tolist(), strict=True)
             base.executemany("INSERT INTO asked VALUES (?, ?, ?)", asked)

@@ -1,4 +1,4 @@
-"""Commands that list what there is: recipes, stages, and what training is made of."""
+"""Commands that list what there is: recipes, prompts, stages, and what training is made of."""
 
 from __future__ import annotations
 
@@ -29,6 +29,30 @@ def recipes(
             write(text)
         return
     listed = [{"name": n, "mine": None, **yaml.safe_load(source(n))} for n in shipped()]
+    tell(as_json, listed, None if as_json else listing(listed))
+
+
+def prompts(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Print this one whole; > mine.yaml copies it to change.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the prompts for language models, or print one."""
+    import yaml
+
+    from foils.adapters.llm.prompts import prompt, shipped, source
+    from foils.terminal import prompts as listing
+
+    if name is not None:
+        found = prompt(name)  # says what is wrong with one's own
+        if as_json:
+            tell(True, {"name": found.name, "label": found.label, **yaml.safe_load(source(name))}, None)
+        else:
+            write(source(name))
+        return
+    known = [prompt(one) for one in shipped()]
+    listed = [{"name": p.name, "version": p.version, "task": p.task, "title": p.title, "label": p.label} for p in known]
     tell(as_json, listed, None if as_json else listing(listed))
 
 

@@ -11,7 +11,7 @@ import typer
 from foils.cli.collections import demo, import_, inspect
 from foils.cli.generations import diff, generations, rollback
 from foils.cli.influencing import influence
-from foils.cli.listings import recipes, stages
+from foils.cli.listings import prompts, recipes, stages
 from foils.cli.negatives import check, export, mine, show
 from foils.cli.output import fail
 from foils.cli.teaching import teach
@@ -25,7 +25,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
-_COMMANDS = (demo, inspect, import_, mine, show, export, check, teach, train, evaluate, recipes, stages)
+_COMMANDS = (demo, inspect, import_, mine, show, export, check, teach, train, evaluate, recipes, prompts, stages)
 for command in (*_COMMANDS, influence, generations, diff, rollback):
     app.command(command.__name__.rstrip("_"))(command)
 

@@ -5,7 +5,7 @@ from foils.terminal.evaluating import spaces
 from foils.terminal.generations import difference, generations
 from foils.terminal.influences import influences
 from foils.terminal.layout import console, facts
-from foils.terminal.listings import parts, recipes, stage_page, stages
+from foils.terminal.listings import parts, prompts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
 from foils.terminal.progress import progress
 from foils.terminal.runs import taught, trained
@@ -21,6 +21,7 @@ __all__ = [
     "mined",
     "parts",
     "progress",
+    "prompts",
     "recipes",
     "spaces",
     "stage_page",

@@ -1,4 +1,4 @@
-"""Lists of recipes, stages and parts of training, and the page of one of them."""
+"""Lists of recipes, prompts, stages and parts of training, and the page of one of them."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ def recipes(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
     for recipe in listed:
         grid.add_row(recipe["name"], escape(f"{recipe['title']}. {recipe['mine'] or ''}".strip()))
     return Group(grid, Text("foils recipes NAME shows one whole; foils train DATA --recipe NAME runs it."))
+
+
+def prompts(listed: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Names, versions and titles."""
+    grid = columns("prompt", "version", "what it asks for", right=(1,))
+    for prompt in listed:
+        grid.add_row(prompt["name"], prompt["version"], escape(prompt["title"]))
+    return Group(grid, Text("foils prompts NAME prints one whole; > mine.yaml makes a copy to change."))
 
 
 def stages(listed: Mapping[str, type[Declared]]) -> RenderableType:

@@ -1,0 +1,1 @@
+"""Prompts for language models, one per file: ``foils prompts`` lists them."""
