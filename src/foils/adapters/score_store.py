@@ -22,6 +22,7 @@ Keys = NDArray[np.int64]
 _WAIT = 60.0  # seconds for another process that is adding
 _COLUMNS = "query INTEGER, doc INTEGER, score REAL, PRIMARY KEY (query, doc)"
 _MAKE = f"CREATE TABLE IF NOT EXISTS scores ({_COLUMNS}) WITHOUT ROWID"
+_EMPTY = "SELECT count(*) FROM sqlite_master"
 _ASKED = "CREATE TEMP TABLE asked (place INTEGER PRIMARY KEY, query INTEGER, doc INTEGER)"
 _FIND = "SELECT place, score FROM asked JOIN scores USING (query, doc)"
 
@@ -57,7 +58,8 @@ class ScoreStore:
             return found
         with self._open() as base:
             base.execute("PRAGMA temp_store = MEMORY")
-            base.execute(_MAKE)  # a process killed at its first scores leaves a file without a table
+            if base.execute(_EMPTY).fetchone() == (0,):
+                return found  # a process was killed at its first scores
             base.execute(_ASKED)
             asked = zip(range(len(queries)), queries.tolist(), docs.tolist(), strict=True)
             base.executemany("INSERT INTO asked VALUES (?, ?, ?)", asked)

@@ -15,6 +15,7 @@ from foils.core.noise import key_of
 _WAIT = 60.0  # seconds for another process that is adding
 _COLUMNS = "key TEXT PRIMARY KEY, prompt TEXT, text TEXT, finish TEXT, read INTEGER, written INTEGER, model TEXT"
 _MAKE = f"CREATE TABLE IF NOT EXISTS replies ({_COLUMNS}) WITHOUT ROWID"
+_EMPTY = "SELECT count(*) FROM sqlite_master"
 _CHUNK = 500
 
 
@@ -43,7 +44,8 @@ class Kept:
         if not keys or not self.path.exists():
             return found
         with self._open() as base:
-            base.execute(_MAKE)  # a process killed at its first reply leaves a file without a table
+            if base.execute(_EMPTY).fetchone() == (0,):
+                return found  # a process was killed at its first reply
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
