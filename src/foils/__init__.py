@@ -4,6 +4,7 @@
 evaluation import their own libraries: ``from foils.train import train``, ``from foils.evaluate import evaluate``.
 """
 
+from foils.audit import audit
 from foils.check import check
 from foils.core.collection import Collection
 from foils.core.formats import load
@@ -13,4 +14,4 @@ from foils.mine import Miner, mine
 from foils.store import Negatives
 from foils.version import __version__
 
-__all__ = ["Collection", "Miner", "Negatives", "Pairs", "__version__", "check", "load", "mine", "parse"]
+__all__ = ["Collection", "Miner", "Negatives", "Pairs", "__version__", "audit", "check", "load", "mine", "parse"]

@@ -1,5 +1,6 @@
 """What a person sees in a terminal: progress and tables that read well in 80 columns. Programs read ``--json``."""
 
+from foils.terminal.auditing import audited
 from foils.terminal.collections import inspected
 from foils.terminal.evaluating import spaces
 from foils.terminal.generations import difference, generations
@@ -11,6 +12,7 @@ from foils.terminal.progress import progress
 from foils.terminal.runs import taught, trained
 
 __all__ = [
+    "audited",
     "console",
     "difference",
     "examples",

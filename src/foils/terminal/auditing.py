@@ -1,0 +1,184 @@
+"""An audit as a person sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.text import Text
+
+from foils.terminal.layout import columns, facts
+
+_LONG = 200  # characters of a text in an example
+_SHOWN = {"source": "found by", "rank": "rank", "difficulty": "rank of the positive"}
+
+
+def audited(record: Mapping[str, Any], out: Path | None, fail_above: float | None = None) -> RenderableType:
+    """The rate with its interval and window, where it is high, what each filter did, and examples.
+
+    Args:
+        record: what `foils.audit.Audit.to_dict` gives.
+        out: where the files are.
+        fail_above: the rate that fails.
+    """
+    parts: list[RenderableType] = [Text(escape(f"{record['negatives']}: {record['pipeline']}"), overflow="fold")]
+    parts += [Text(""), facts(_head(record))]
+    if record["rate"] is None:
+        parts += [Text(""), *_planned(record, out)]
+        return Group(*parts)
+    parts += [Text(""), *_tables(record), *_filters(record["by"]["filter"])]
+    parts += [Text(""), *_proxies(record["proxies"])]
+    parts += _examples(record["examples"])
+    parts += [Text(note, style="yellow") for note in record["notes"]]
+    if out is not None:
+        parts.append(Text(f"report in {out / 'audit.json'}, sample in {out / 'sample.parquet'}"))
+    if fail_above is not None:
+        parts.append(_verdict(record["rate"], fail_above))
+    return Group(*parts)
+
+
+def _head(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    rate, rows = record["rate"], []
+    if rate is not None:
+        value = f"{_percent(rate['value'])}  [{_percent(rate['low'])}, {_percent(rate['high'])}]"
+        how = {"census": "counted"}.get(rate["method"], f"{rate['method']}, {rate['level']:.0%} interval")
+        rows.append(("false negatives", f"{value}  {how}"))
+    rows.append(("of", f"{record['population']:,} negatives, ranks {_window(record['by']['rank'])}"))
+    rows.append(("judged", f"{record['judged']:,}{_holes(record)}"))
+    rows += [(name, text) for name, who in (("judge", "judge"), ("cheap judge", "cheap")) for text in _who(record[who])]
+    others = {name: value for name, value in record["estimates"].items() if value is not None}
+    if others:
+        rows.append(("other estimates", ", ".join(f"{name} {_percent(value)}" for name, value in others.items())))
+    return rows
+
+
+def _window(ranks: Sequence[Mapping[str, Any]]) -> str:
+    names = [row["name"] for row in ranks]
+    firsts = [name for name in names if name[0].isdigit()]
+    if not firsts:
+        return "unknown"
+    last = firsts[-1].split("-")[-1]
+    return f"{firsts[0].split('-')[0]}-{last}" + (", and some without a rank" if len(firsts) < len(names) else "")
+
+
+def _holes(record: Mapping[str, Any]) -> str:
+    if not record["holes"]:
+        return ""
+    low, high = record["rate"]["bounds"]
+    return f"; {_percent(record['holes'])} are holes, so from {_percent(low)} to {_percent(high)} if they are all alike"
+
+
+def _who(said: Mapping[str, Any] | None) -> list[str]:
+    if said is None:
+        return []
+    words = [f"{said['name']} ({said['kind']})"]
+    if said.get("precision") is not None or said.get("recall") is not None:
+        names = ("precision", "recall", "kappa", "ece")
+        words.append(", ".join(f"{name} {said[name]:.2f}" for name in names if said.get(name) is not None))
+    if said.get("calibrated") is False:
+        words.append("not calibrated")
+    if "controls" in said:
+        seen = said["controls"]
+        words.append(
+            f"calls {seen['known_positives']:.0%} of known positives relevant and {seen['random_documents']:.0%} of "
+            "random documents"
+        )
+    if said["kind"] in ("cross-encoder", "llm", "consensus", "score") and said.get("kappa") is None:
+        words.append("its own errors are in the rate: check it against people (--labels)")
+    agreed = said.get("agreement", {})
+    if agreed.get("items"):
+        chance = "" if agreed["kappa"] is None else f", kappa {agreed['kappa']:.2f}"
+        words.append(f"{said['annotators']} people agree on {agreed['share']:.0%} of {agreed['items']:,} pairs{chance}")
+    return ["; ".join(words)]
+
+
+def _tables(record: Mapping[str, Any]) -> list[RenderableType]:
+    grid = columns("", "", "items", "judged", "rate", "low", "high", right=range(2, 7))
+    for key, title in _SHOWN.items():
+        for place, row in enumerate(record["by"][key]):
+            grid.add_row(title if place == 0 else "", row["name"], *_numbers(row))
+    return [grid]
+
+
+def _numbers(row: Mapping[str, Any]) -> list[str]:
+    shares = (_percent(row[name]) for name in ("rate", "low", "high"))
+    return [f"{row['items']:,}", f"{row['judged']:,}", *shares]
+
+
+def _filters(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    if not listed:
+        return []
+    grid = columns("step", "took", "rate before", "after", "of what it took", right=range(1, 5))
+    for row in listed:
+        taken = row["dropped"]
+        count = "" if taken is None else f"{taken['items']:,}"
+        grid.add_row(escape(row["name"]), count, *(_interval(row[name]) for name in ("before", "after", "dropped")))
+    return [Text(""), grid]
+
+
+def _interval(part: Mapping[str, Any] | None) -> str:
+    if part is None or part["rate"] is None:
+        return "not judged"
+    return f"{_percent(part['rate'])} [{_percent(part['low'])}, {_percent(part['high'])}]"
+
+
+def _proxies(found: Mapping[str, float]) -> list[RenderableType]:
+    if not found:
+        return []
+    words = ", ".join(
+        f"{_percent(value)} {_PROXIES.get(name, name)}" for name, value in found.items() if "." not in name
+    )
+    return [Text(f"without a judge, as a trend only: {words}", style="dim")] if words else []
+
+
+_PROXIES = {
+    "above_positive": "score at least as high as the positive",
+    "near_duplicate_of_positive": "nearly repeat a positive",
+}
+
+
+def _examples(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
+    parts: list[RenderableType] = []
+    for one in listed:
+        where = f"{one['source']}" + (f" #{one['rank']}" if one["rank"] else "")
+        parts += [Text(""), Text(f"{one['query_id']}  {one['query'][:_LONG]}", style="bold")]
+        parts.append(Padding(Text(f"+ {one['positive'][:_LONG]}", style="green"), (0, 0, 0, 2)))
+        parts.append(
+            Padding(Text(f"? {one['doc_id']} ({where})  {one['document'][:_LONG]}", style="red"), (0, 0, 0, 2))
+        )
+        if one["reason"]:
+            parts.append(Padding(Text(one["reason"], style="dim"), (0, 0, 0, 4)))
+    return [*parts, Text("")] if parts else []
+
+
+def _planned(record: Mapping[str, Any], out: Path | None) -> list[RenderableType]:
+    grid = columns("found by", "ranks", "items", right=(2,))
+    for row in record["strata"]:
+        ranks = "all" if row["ranks"] is None else "-".join("" if end is None else str(end) for end in row["ranks"])
+        grid.add_row(row["source"], ranks, f"{row['items']:,}")
+    parts: list[RenderableType] = [grid, Text(""), *_proxies(record["proxies"])]
+    for name, price in (record["price"] or {}).items():
+        told = ", ".join(f"{key} {value}" for key, value in price.items())
+        parts.append(Text(f"{name} would judge: {told}"))
+    if out is not None and record["judge"] is None and not record["price"]:
+        sheet = out / "labels.csv"
+        parts.append(Text(f"Fill in the column 'label' of {sheet} (1 relevant, 0 not), then give it with --labels."))
+    elif record["judge"] is None and not record["price"]:
+        parts.append(Text("Nobody has judged: pass --judge, or -o DIR for a sheet to label.", style="yellow"))
+    return parts
+
+
+def _verdict(rate: Mapping[str, Any], bound: float) -> RenderableType:
+    if rate["low"] > bound:
+        return Text(f"failed: the rate is above {_percent(bound)}; the whole interval is.", style="red")
+    if rate["high"] <= bound:
+        return Text(f"passed: the rate is below {_percent(bound)}; the whole interval is.", style="green")
+    return Text(f"passed: the rate is not shown to be above {_percent(bound)}, nor below it.", style="yellow")
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

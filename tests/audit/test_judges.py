@@ -1,0 +1,193 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from foils.adapters.calibration import Calibration
+from foils.audit.judges.models import CrossEncoderJudge, ScoreJudge, relative
+from foils.audit.judges.opening import Bench, open_judge
+from foils.audit.judges.people import Labels
+from foils.audit.judges.protocol import Judge, Verdicts
+from foils.audit.judges.qrels import Qrels
+from foils.audit.judges.several import ConsensusJudge
+from foils.core.errors import DataError, ModelError, PipelineError, SpecError
+from foils.core.pairs import Pairs
+from little import OverlapReranker
+
+
+def rows(data, pairs):
+    q = data.queries.rows_of([a for a, _ in pairs])
+    return q, data.corpus.rows_of([b for _, b in pairs])
+
+
+class Saying:
+    kind = "llm"
+
+    def __init__(self, name, verdicts):
+        self.name = self.fingerprint = name
+        self.verdicts = verdicts
+
+    def judge(self, query, doc):
+        return Verdicts.of([self.verdicts.get((int(q), int(d)), 0) for q, d in zip(query, doc, strict=True)])
+
+    def facts(self):
+        return {}
+
+
+def test_verdicts_are_checked():
+    with pytest.raises(ValueError, match="lengths"):
+        Verdicts(np.zeros(2, np.int8), np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="1, 0 or -1"):
+        Verdicts.of([2])
+
+
+def test_qrels_say_what_they_list_and_the_rest_is_a_hole(data, tmp_path):
+    file = tmp_path / "more.tsv"
+    file.write_text("query-id\tcorpus-id\tscore\nq1\td3\t1\nq1\td4\t0\nq2\td9\t2\nnobody\td1\t1\n")
+    judge = Qrels(data, str(file))
+    pairs = [("q1", "d3"), ("q1", "copy-of-d3"), ("q1", "d4"), ("q1", "d5"), ("q2", "d9"), ("q5", "d3")]
+    assert judge.judge(*rows(data, pairs)).verdict.tolist() == [1, 1, 0, -1, 1, -1]
+    complete = Qrels(data, str(file), complete=True)
+    # Of q5 the file knows nothing: complete qrels of other queries are no judgement of it.
+    assert complete.judge(*rows(data, pairs)).verdict.tolist() == [1, 1, 0, 0, 1, -1]
+    assert judge.facts()["irrelevant"] == 1
+    assert judge.fingerprint != complete.fingerprint
+
+
+def test_qrels_without_an_irrelevant_document_are_no_judge(data):
+    with pytest.raises(DataError, match="--complete"):
+        Qrels(data, "train")
+    assert Qrels(data, "train", complete=True).facts()["complete"]
+    with pytest.raises(DataError, match="no split 'tain'"):
+        Qrels(data, "tain", complete=True)
+
+
+def test_a_cross_encoder_says_whether_it_is_calibrated(data, tmp_path):
+    judge = CrossEncoderJudge(OverlapReranker(), data, tmp_path)
+    query, doc = rows(data, [("q1", "d3"), ("q2", "d200")])
+    said = judge.judge(query, doc)
+    texts = data.queries.texts(query), data.corpus.texts(doc)
+    assert said.probability == pytest.approx(OverlapReranker().score(*texts))
+    assert said.verdict.tolist() == (said.probability >= 0.5).astype(int).tolist()
+    assert judge.facts() == {"calibrated": False, "at": 0.5}
+    assert not judge.calibrated
+    with pytest.raises(SpecError, match="at=2"):
+        CrossEncoderJudge(OverlapReranker(), data, tmp_path, at=2)
+
+
+def test_logits_become_probabilities(data, tmp_path):
+    class Logits:
+        name, scale, fingerprint = "logits", "logit", "logits/1"
+        calibration = Calibration(1.0, 0.0, "few")
+
+        def score(self, queries, docs):
+            return np.linspace(-3, 3, len(queries)).astype(np.float32)
+
+    query, doc = rows(data, [("q1", "d3"), ("q2", "d200"), ("q3", "d4")])
+    judge = CrossEncoderJudge(Logits(), data, tmp_path)
+    assert sorted(judge.judge(query, doc).verdict.tolist()) == [0, 1, 1]
+    assert judge.facts()["population"] == "few"
+
+
+def test_scores_relative_to_the_positive():
+    pairs = Pairs.build(
+        [0] * 6 + [1] * 2, [0, 1, 2, 3, 4, 5, 0, 1], [1, 1, 0, 0, 0, 0, 0, 0],
+        scores={"dense": [0.8, 0.9, 0.85, 0.7, 0.5, np.nan, 0.4, 0.3]},
+    )  # fmt: skip
+    z = relative(pairs, "dense")
+    iqr = np.subtract(*np.quantile(np.float32([0.85, 0.7, 0.5]), [0.75, 0.25]))
+    assert z[:5] == pytest.approx((np.float32([0.8, 0.9, 0.85, 0.7, 0.5]) - np.float32(0.8)) / iqr, abs=1e-5)
+    assert np.isnan(z[5:]).all()  # no score; no positive
+    judge = ScoreJudge(pairs)
+    query, doc = pairs.query, pairs.doc
+    assert judge.judge(query, doc).verdict.tolist() == [0, 1, 1, 0, 0, -1, -1, -1]
+    assert ScoreJudge(pairs, margin=1.0).judge(query, doc).verdict.tolist() == [1, 1, 1, 1, 0, -1, -1, -1]
+    moved = pairs.with_scores("dense", 7 * pairs.scores["dense"] - 3)
+    assert relative(moved, "dense") == pytest.approx(z, abs=1e-4, nan_ok=True)
+    assert judge.judge(np.int32([5]), np.int32([5])).verdict.tolist() == [-1]
+    with pytest.raises(PipelineError, match="bm25"):
+        ScoreJudge(pairs, "bm25")
+
+
+def test_labels_of_several_people(data, tmp_path):
+    sheet = tmp_path / "labels.csv"
+    sheet.write_text(
+        "query_id,doc_id,label,annotator,note\n"
+        "q1,d3,1,ann,sure\nq1,d3,0,bob,\nq1,d4,no,ann,\nq1,d4,0,bob,\nq2,d5,,ann,\nq2,d6,?,ann,\nq3,d7,yes,ann,\n"
+    )
+    judge = Labels(sheet, data)
+    query, doc = rows(data, [("q1", "d3"), ("q1", "d4"), ("q2", "d5"), ("q2", "d6"), ("q3", "d7"), ("q9", "d9")])
+    said = judge.judge(query, doc)
+    assert said.verdict.tolist() == [1, 0, -1, -1, 1, -1]
+    assert said.probability[[0, 1, 4]].tolist() == [0.5, 0.0, 1.0]
+    assert said.reasons[0] == "sure"
+    facts = judge.facts()
+    assert (facts["pairs"], facts["labels"], facts["annotators"]) == (3, 5, 2)
+    assert facts["agreement"]["share"] == 0.5
+    assert judge.covers(query, doc) == 3
+
+
+def test_grades_are_shares_of_the_highest(data, tmp_path):
+    sheet = tmp_path / "labels.csv"
+    sheet.write_text("doc_id;query_id;label\nd3;q1;3\nd4;q1;1\nd5;q1;0\n", encoding="utf-8-sig")
+    said = Labels(sheet, data).judge(*rows(data, [("q1", "d3"), ("q1", "d4"), ("q1", "d5")]))
+    assert said.probability == pytest.approx([1, 1 / 3, 0])
+    assert said.verdict.tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("query_id,doc_id\nq1,d3\n", "has no column label"),
+        ("query_id,doc_id,label\nq1,d3,maybe\n", r"labels.csv:2: label 'maybe' cannot be read"),
+        ("query_id,doc_id,label\nq1,d3,-1\n", "label '-1'"),
+        ("query_id,doc_id,label\nq1,d3,1\nq1,nothing,1\n", r"labels.csv:3: document 'nothing'"),
+        ("query_id,doc_id,label\nwho,d3,1\n", "query 'who'"),
+    ],
+)
+def test_a_sheet_that_cannot_be_read(data, tmp_path, text, message):
+    sheet = tmp_path / "labels.csv"
+    sheet.write_text(text)
+    with pytest.raises(DataError, match=message):
+        Labels(sheet, data)
+
+
+def test_a_consensus_of_judges(data):
+    pairs = [(f"q{i}", f"d{j}") for i in range(20) for j in range(20)]
+    query, doc = rows(data, pairs)
+    rng = np.random.default_rng(0)
+    truth = rng.random(len(query)) < 0.3
+    keys = [(int(q), int(d)) for q, d in zip(query, doc, strict=True)]
+
+    def one(name, se, sp):
+        said = np.where(truth, rng.random(len(query)) < se, rng.random(len(query)) > sp)
+        return Saying(name, dict(zip(keys, said.astype(int).tolist(), strict=True)))
+
+    judges = [one("a", 0.9, 0.9), one("b", 0.8, 0.9), one("c", 0.7, 0.95)]
+    together = ConsensusJudge([*judges, judges[0]])
+    said = together.judge(query, doc)
+    assert ((said.verdict == 1) == truth).mean() > 0.92
+    told = together.facts()["judges"]
+    assert told[3]["same_as"] == "a"
+    assert told[0]["sensitivity"] == pytest.approx(0.9, abs=0.1)
+    assert ConsensusJudge(judges, rule="all").judge(query, doc).verdict.sum() < said.verdict.sum()
+    with pytest.raises(SpecError, match="at least 2"):
+        ConsensusJudge(judges[:1])
+    with pytest.raises(SpecError, match="rule='most'"):
+        ConsensusJudge(judges, rule="most")
+
+
+def test_judges_by_name(data, tmp_path):
+    bench = Bench(data, tmp_path, complete=True)
+    assert open_judge("qrels", bench).kind == "qrels"
+    judge: Judge = open_judge("qrels:test", bench)
+    assert judge.name == "qrels:test"
+    sheet = tmp_path / "l.csv"
+    sheet.write_text("query_id,doc_id,label\nq1,d3,1\n")
+    assert open_judge(str(sheet), bench).kind == open_judge(f"labels:{sheet}", bench).kind == "people"
+    with pytest.raises(SpecError, match="Did you mean 'qrels'"):
+        open_judge("qrel:train", bench)
+    with pytest.raises(ModelError, match="is taken for a cross-encoder"):
+        open_judge("./no-such-model", bench)
+    with pytest.raises(SpecError, match="needs negatives"):
+        open_judge("score", bench)
