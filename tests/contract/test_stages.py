@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ OTHERS = {
     "Ensure": {"k": 4},
     "Between": {"hi": 0.9},
     "Capped": {"share": 1.0},
+    "Calibrated": {"path": str(Path(__file__).with_name("thresholds.json")), "groups": 2},
     "Ranks": {"lo": 3, "hi": 12, "by": "student"},
     "Siblings": {"parent": "title"},
     "Apart": {"parent": "title", "adjacent": 2},
@@ -94,7 +96,7 @@ def same(a: Pairs, b: Pairs) -> bool:
 def test_text_form_round_trips(stage):
     assert parse(repr(stage)) == stage
     assert parse(full(stage)) == stage
-    assert all(f.name in full(stage) or f.name in ("encoder", "by") for f in dataclasses.fields(stage))
+    assert all(f.name in full(stage) or f.name in ("encoder", "by", "path") for f in dataclasses.fields(stage))
 
 
 @pytest.mark.parametrize("cls", STAGES.values(), ids=STAGES)

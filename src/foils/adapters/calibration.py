@@ -85,7 +85,9 @@ def sigmoid(x: NDArray[np.floating]) -> Floats:
     return p
 
 
-def fit(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float, float] | None:
+def fit(
+    logits: NDArray[np.floating], labels: NDArray[Any], weights: NDArray[np.floating] | None = None
+) -> tuple[float, float] | None:
     """The a and b of least negative log-likelihood of ``σ(a·z + b)``, by Newton's method.
 
     Targets are Platt's: ``(n⁺ + 1) / (n⁺ + 2)`` for positives and ``1 / (n⁻ + 2)`` for negatives, which keeps a finite
@@ -93,27 +95,29 @@ def fit(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float,
 
     Args:
         logits: (n,).
-        labels: bool (n,).
+        labels: bool (n,), or probabilities where annotators disagree, 0 to 1.
+        weights: how many pairs each stands for, (n,); 1 by default. Their mean counts as 1.
 
     Returns:
         None if one kind is missing, or logits do not rise with relevance (a would not be above 0).
     """
-    z, y = np.asarray(logits, np.float64), np.asarray(labels, bool)
-    positives, negatives = int(y.sum()), int((~y).sum())
+    z, y = np.asarray(logits, np.float64), np.asarray(labels, np.float64)
+    w = np.ones(len(z)) if weights is None else np.asarray(weights, np.float64) / np.mean(weights)
+    positives, negatives = float(w @ y), float(w @ (1 - y))
     if not positives or not negatives:
         return None
-    target = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    target = y * (positives + 1) / (positives + 2) + (1 - y) / (negatives + 2)
     point = np.array([0.0, np.log((positives + 1) / (negatives + 1))])
     features = np.stack([z, np.ones_like(z)])
-    value = _soft_loss(point @ features, target)
+    value = _soft_loss(point @ features, target, w)
     for _ in range(100):
         p = sigmoid(point @ features)
-        gradient = features @ (p - target)
+        gradient = features @ (w * (p - target))
         if np.abs(gradient).max() < 1e-9 * len(z):
             break
-        hessian = (features * (p * (1 - p))) @ features.T + 1e-12 * np.eye(2)
+        hessian = (features * (w * p * (1 - p))) @ features.T + 1e-12 * np.eye(2)
         step, size = np.linalg.solve(hessian, gradient), 1.0
-        while size > 1e-10 and (new := _soft_loss((point - size * step) @ features, target)) > value:
+        while size > 1e-10 and (new := _soft_loss((point - size * step) @ features, target, w)) > value:
             size /= 2
         if size <= 1e-10:
             break
@@ -121,8 +125,9 @@ def fit(logits: NDArray[np.floating], labels: NDArray[np.bool_]) -> tuple[float,
     return (float(point[0]), float(point[1])) if point[0] > 0 else None
 
 
-def _soft_loss(log_odds: Floats, target: Floats) -> float:
-    return float((np.logaddexp(0.0, log_odds) - target * log_odds).sum())
+def _soft_loss(log_odds: Floats, target: Floats, weights: Floats | None = None) -> float:
+    losses = np.logaddexp(0.0, log_odds) - target * log_odds
+    return float(losses.sum() if weights is None else weights @ losses)
 
 
 def nll(log_odds: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
@@ -131,7 +136,10 @@ def nll(log_odds: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
 
 
 def expected_calibration_error(
-    probabilities: NDArray[np.floating], labels: NDArray[np.bool_], bins: int = BINS
+    probabilities: NDArray[np.floating],
+    labels: NDArray[Any],
+    bins: int = BINS,
+    weights: NDArray[np.floating] | None = None,
 ) -> float:
     """``Σ_b n_b/n · |mean y - mean p|`` over bins of equal width of p.
 
@@ -143,5 +151,6 @@ def expected_calibration_error(
     """
     p, y = np.asarray(probabilities, np.float64), np.asarray(labels, np.float64)
     place = np.minimum((p * bins).astype(np.int64), bins - 1)
-    gaps = np.bincount(place, y - p, minlength=bins)
-    return float(np.abs(gaps).sum() / max(1, len(p)))
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, np.float64)
+    gaps = np.bincount(place, w * (y - p), minlength=bins)
+    return float(np.abs(gaps).sum() / max(1.0, w.sum()))

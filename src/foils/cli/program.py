@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from foils.cli.auditing import audit
+from foils.cli.calibrating import calibrate
 from foils.cli.collections import demo, import_, inspect
 from foils.cli.generations import diff, generations, rollback
 from foils.cli.influencing import influence
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-for command in (*_COMMANDS, influence, generations, diff, rollback):
+for command in (*_COMMANDS, calibrate, influence, generations, diff, rollback):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 MarginKind = Literal["relative", "absolute"]
+Closeness = Literal["relative", "absolute", "quantile", "score"]
 Ties = Literal["drop", "keep"]
 
 
@@ -34,6 +35,22 @@ def ceiling(positive: Any, margin: float, kind: MarginKind) -> Any:
     if kind == "absolute":
         return positive - margin
     return positive - abs(positive) * margin
+
+
+def closeness(score: Any, positive: Any, kind: MarginKind) -> Any:
+    """Minus the margin by which a candidate stays below the positive; ``s < ceiling(s⁺, m)`` is ``closeness < -m``.
+
+    absolute: ``s - s⁺``;  relative: ``(s - s⁺) / |s⁺|``; where s⁺ is 0, infinite with the sign of s, and 0
+    where both are.
+
+    >>> round(float(closeness(np.float64(-0.22), np.float64(-0.2), "relative")), 4)
+    -0.1
+    """
+    if kind == "absolute":
+        return score - positive
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = (score - positive) / abs(positive)
+    return np.where((score == positive) & (positive == 0), 0.0, gap)
 
 
 def angle(cosine: Any) -> Any:

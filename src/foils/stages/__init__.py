@@ -1,6 +1,7 @@
 """Sources, scorers, labelers, filters and samplers: frozen values with ``Pairs -> Pairs``."""
 
 from foils.stages.balance import Balanced, DistanceWeighted
+from foils.stages.calibrated import Calibrated, MarginQuantile
 from foils.stages.capped import Capped
 from foils.stages.clusters import Cluster, ClusterQuery
 from foils.stages.context import Context
@@ -38,6 +39,7 @@ __all__ = [
     "Balanced",
     "Between",
     "BiEncoder",
+    "Calibrated",
     "Capped",
     "Cluster",
     "ClusterQuery",
@@ -57,6 +59,7 @@ __all__ = [
     "Labeler",
     "ListScorer",
     "Load",
+    "MarginQuantile",
     "Mix",
     "MixtureNoise",
     "NearPositive",

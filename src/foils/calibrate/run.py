@@ -1,0 +1,181 @@
+"""`calibrate`: find the thresholds of a `Calibrated` stage on labelled candidates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.adapters.calibration import expected_calibration_error, fit, sigmoid
+from foils.adapters.protocols import Encoder, Reranker
+from foils.calibrate.labels import Labels, labels_of
+from foils.calibrate.pipeline import Cut, Seen
+from foils.calibrate.search import Sample
+from foils.core import risk
+from foils.core.cache import cache_root
+from foils.core.collection import Collection
+from foils.core.cutoffs import Cutoffs
+from foils.core.errors import DataError
+from foils.core.spec import parse
+from foils.stages.context import Context
+from foils.stages.stage import Stage
+from foils.store import Negatives
+
+Models = Mapping[str, Encoder | Reranker]
+
+
+def calibrate(
+    negatives: Negatives | str | Path,
+    pipeline: Stage | str,
+    labels: Labels | str | Path,
+    *,
+    data: Collection | None = None,
+    encoders: Models | None = None,
+    seed: int = 0,
+) -> Cutoffs:
+    """Find the loosest thresholds that keep the false-negative rate below the target, and save them.
+
+    The pipeline is the one to mine with afterwards. Its stages before and after `Calibrated` are run as they are, over
+    all candidates of ``negatives`` (those dropped then take part again), once for each of 61 thresholds; sources in it
+    give way to those candidates. See `foils.core.risk` for the test and `Calibrated` for what is promised.
+
+    Args:
+        negatives: candidates with the scores that the stage reads, mined from ``data``.
+        pipeline: with exactly one `Calibrated` in its chain, whose file is written.
+        labels: see `labels_of`: ``qrels:SPLIT``, or a file with the columns query_id, doc_id, label (and weight).
+            Labels of documents that are no candidates here, or known positives, do not count.
+        data: the collection; found in the cache if left out.
+        encoders: models that stages of the pipeline score with.
+        seed: of the order in which queries are looked at, the only thing that is drawn.
+
+    Returns:
+        What was written: for each group of queries its threshold, and with 95 % bootstrap intervals over queries the
+        rate before and after, and the share of the true negatives that is lost.
+
+    Raises:
+        PipelineError: the pipeline cannot be calibrated.
+        DataError: no label fits a candidate; the sample is too small for the target; or no threshold meets it.
+    """
+    store = negatives if isinstance(negatives, Negatives) else Negatives.open(negatives)
+    cut = Cut.of(parse(pipeline) if isinstance(pipeline, str) else pipeline, store.path)
+    collection = data or store.collection()
+    given = labels if isinstance(labels, Labels) else labels_of(labels, collection)
+    seen, origin = _seen(store, cut, collection, encoders or {}, given, seed)
+    relevance, weight = given.on(seen.living)
+    weight = np.where(seen.candidate, weight, 0.0)
+    if not (weight > 0).any():
+        raise DataError(
+            f"{given.name}: none of the labels is of a candidate of {store.path} that comes to {cut.stage!r}.",
+            remedy="Label candidates of these negatives: foils audit draws them.",
+        )
+    samples = grouped(seen, relevance, weight, seed)
+    _refuse(samples)
+    odds, fitted = _odds(seen, relevance, weight)
+    groups = tuple(sample.group() for sample in samples)
+    report = {
+        "pipeline": str(pipeline) if isinstance(pipeline, str) else repr(pipeline),
+        "negatives": {"pipeline": store.pipeline, "split": seen.ctx.split},
+        "data": collection.fingerprint,
+        "labels": {"name": given.name, "complete": given.complete},
+        "asked": cut.stage.groups,
+        "seed": seed,
+        **fitted,
+    }
+    found = Cutoffs(cut.stage.settings(), origin, groups, odds, report)
+    found.write(Path(cut.stage.path))
+    return found
+
+
+def _seen(
+    store: Negatives, cut: Cut, data: Collection, encoders: Models, labels: Labels, seed: int
+) -> tuple[Seen, str]:
+    """The candidates of the labelled queries, and what made the scores."""
+    split = store.manifest["split"]
+    rows = data.query_rows(split)
+    block = np.intersect1d(rows, labels.query).astype(np.int32)
+    if not len(block):
+        raise DataError(
+            f"{labels.name}: none of its {len(np.unique(labels.query)):,} queries has a positive in split {split!r}.",
+            remedy=f"The labels must be of the queries that were mined for, those of {split!r}.",
+        )
+    ctx = Context(data, split, seed, rows, block, encoders, cache_root(None))
+    columns = cut.checked(ctx)
+    name = columns.latest if cut.stage.by == "score" else cut.stage.by
+    return Seen.of(cut, ctx), columns.origins.get(str(name), "")
+
+
+def grouped(seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float64], seed: int) -> list[Sample]:
+    """The labelled queries by rising difficulty, in at most as many groups as were asked for.
+
+    Groups are cut at quantiles of the difficulty over queries. One that is too small to pass even if none of its labels
+    were false is joined with the next harder one, the last with the one before; that depends on no label.
+    """
+    stage = seen.cut.stage
+    per_query = seen.difficulty[seen.living.starts[:-1]]
+    shares = np.arange(1, stage.groups) / stage.groups
+    cuts = np.unique(np.quantile(per_query, shares, method="inverted_cdf")) if len(per_query) else np.zeros(0)
+    bounds = [*(cut for cut in cuts.tolist() if cut < per_query.max(initial=0)), math.inf]
+
+    def sample(lowest: float, hardest: float) -> Sample:
+        rows = (seen.difficulty > lowest) & (seen.difficulty <= hardest)
+        part = seen.only(np.unique(seen.living.query[rows]))
+        return Sample(part, relevance[rows], weight[rows], hardest, seed)
+
+    samples: list[Sample] = []
+    lowest = -math.inf
+    for hardest in bounds:
+        here = sample(lowest, hardest)
+        if here.able:
+            samples.append(here)
+            lowest = hardest
+        elif hardest == math.inf:
+            below = samples[-2].hardest if len(samples) > 1 else -math.inf
+            samples[-1:] = [sample(below, math.inf)]
+    return samples
+
+
+def _refuse(samples: list[Sample]) -> None:
+    """Say what is lacking if no group has a threshold."""
+    whole = samples[-1]
+    stage = whole.seen.cut.stage
+    queries, labels = len(whole.order[0]), int((whole.weight > 0).sum())
+    if not any(sample.able for sample in samples):
+        best = float(whole.hopes.min(initial=0.0))
+        least = risk.needed(stage.target, stage.level)
+        more = max(least, math.ceil(queries * math.log(1 - stage.level) / best)) if best < 0 else least
+        raise DataError(
+            f"{stage!r}: {labels:,} labels of {queries:,} queries are too few: even if none of them were false, they "
+            f"could not show a rate of at most {stage.target:.1%} with {stage.level:.0%} confidence. That takes labels "
+            f"of about {more:,} queries, and more with each false one among what is kept.",
+            remedy="Label more (foils audit --budget), raise target, or lower level.",
+        )
+    if any(sample.chosen is not None for sample in samples):
+        return
+    kept, false = (sums.sum(axis=0) for sums in whole.outcomes)
+    rates = false / np.maximum(kept, 1e-300)
+    testable = np.flatnonzero(whole.hopes <= math.log(1 - stage.level))
+    best_at = testable[rates[testable].argmin()]
+    lowest = whole.lowest_target()
+    hint = "" if lowest is None else f"; the lowest that passes here is about {lowest:.0%}"
+    raise DataError(
+        f"{stage!r}: no threshold is shown to keep the rate at {stage.target:.1%} with {stage.level:.0%} confidence. "
+        f"Of {queries:,} labelled queries, {rates[-1]:.1%} of what is used without it are false; the best threshold "
+        f"that they could test leaves {rates[best_at]:.1%}.",
+        remedy=f"Raise target{hint}, label more, or use the scores of a better model: by=….",
+    )
+
+
+def _odds(
+    seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float64]
+) -> tuple[tuple[float, float] | None, dict[str, Any]]:
+    """Probabilities of relevance by closeness, among all candidates that come to the stage."""
+    rows = (weight > 0) & np.isfinite(seen.near)
+    found = fit(seen.near[rows], relevance[rows], weight[rows]) if rows.any() else None
+    if found is None:
+        return None, {"ece": None}
+    probability = sigmoid(found[0] * seen.near[rows] + found[1])
+    return found, {"ece": expected_calibration_error(probability, relevance[rows], weights=weight[rows])}

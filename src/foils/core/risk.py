@@ -1,0 +1,96 @@
+"""Is a rate below a bound, by a sample of queries? Learn-then-test, with p-values that hold for every sample size.
+
+Angelopoulos, Bates, Candès, Jordan and Lei 2021, Learn then Test, arXiv:2110.01052: of many thresholds, each is tested
+for the hypothesis that its risk is above the target, and one whose hypothesis is rejected is used; the error of any
+rejection is at most δ. Nothing has to be monotone, which is why this is used and not conformal risk control
+(Angelopoulos et al. 2022, arXiv:2208.02814): the share of false negatives *among what is kept* is a ratio, and neither
+it nor the choice of the k hardest survivors moves in one direction with the threshold; and conformal risk control
+bounds the expectation over samples, which the one sample at hand may well exceed.
+
+The unit is the query: judgements of one query's documents are not independent.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CAP = 0.95  # of the largest bet that cannot lose everything
+_SPARE = 0.2  # of what a sample shows beyond the minimum, before the first test
+
+
+def log_p(kept: Floats, false: Floats, target: float) -> Floats:
+    """Natural logarithm of a p-value for "of what is kept, at least the share ``target`` is false".
+
+    With ``G_q = false_q - α kept_q`` the hypothesis is ``E G >= 0``. As ``G_q <= (1-α) max_q kept_q =: g``, the wealth
+    ``K_n = Π_q (1 - ν_q G_q / g)`` with bets ``0 <= ν_q < 1`` that depend on earlier queries only is a supermartingale
+    under it, and ``1 / max_n K_n`` is a p-value (Ville 1939; Waudby-Smith and Ramdas 2024, Estimating means of bounded
+    random variables by betting, arXiv:2010.09686, section 4). The bets follow their approximate Kelly rule
+    ``ν = -m / v`` with m the mean and v the mean square of the earlier ``G/g`` (begun with one made-up query that kept
+    everything and had nothing false), at most 0.95. Where nothing is false p is close to ``(1-α)^n``, that of the exact
+    binomial test; where a query has few false ones of many, it is far smaller than Hoeffding's and Bentkus's.
+
+    Args:
+        kept: weight of what each query keeps under each threshold, float64 (queries, thresholds), >= 0; the queries in
+            an order that does not depend on what is false.
+        false: weight of what is false of it, same shape, at most ``kept``.
+        target: α, above 0 and below 1.
+
+    Returns:
+        float64 (thresholds,), at most 0; 0 where nothing is kept.
+    """
+    largest = (1 - target) * kept.max(axis=0, initial=0.0)
+    gain = (false - target * kept) / np.where(largest > 0, largest, 1.0)
+    made_up = target / (1 - target)
+    number = np.arange(1, len(gain) + 1)[:, None]
+    mean = (_before(gain) - made_up) / number
+    square = (_before(gain**2) + made_up**2) / number
+    bet = np.clip(-mean / square, 0.0, CAP)
+    wealth = np.cumsum(np.log1p(-bet * gain), axis=0)
+    best: Floats = -wealth.max(axis=0, initial=0.0)
+    return best
+
+
+def _before(values: Floats) -> Floats:
+    """Sum of the earlier rows."""
+    total = np.cumsum(values, axis=0)
+    return np.concatenate([np.zeros((1, values.shape[1])), total[:-1]]) if len(values) else total
+
+
+def passing(logs: Floats, hopes: Floats, level: float) -> NDArray[np.bool_]:
+    """Which thresholds pass, tested in a fixed sequence: the chance that any does so wrongly is at most ``1 - level``.
+
+    One begins with a strict threshold and goes on to looser ones as long as ``p <= 1 - level``: fixed sequence testing,
+    Learn then Test, section 2.3. Where one begins must not depend on what is false, but may on what is kept: the
+    strictest threshold under which the sample shows more than the bare minimum if nothing is false, a fifth of the way
+    to the most that it shows under any. (From the bare minimum on, one false label would end it; in simulations this
+    finds more often a threshold, and a looser one, than several starts with a share of the error each.)
+
+    Args:
+        logs: log p-values, ordered from the strictest threshold to the loosest, (n,).
+        hopes: the log p-values if nothing were false, (n,).
+        level: 1 - δ.
+
+    Returns:
+        bool (n,).
+    """
+    passed = np.zeros(len(logs), bool)
+    bound, best = math.log(1 - level), float(hopes.min(initial=0.0))
+    if best <= bound:
+        start = int(np.flatnonzero(hopes <= bound + _SPARE * (best - bound) + 1e-9)[0])
+        failed = np.flatnonzero(logs[start:] > bound)
+        passed[start : start + failed[0] if len(failed) else len(logs)] = True
+    return passed
+
+
+def needed(target: float, level: float) -> int:
+    """Fewest queries with a label that could show a rate below the target, if none of their labels is false.
+
+    >>> needed(0.02, 0.95), needed(0.1, 0.95)
+    (157, 30)
+    """
+    return math.ceil(-math.log(1 - level) / math.log1p(CAP * target / (1 - target)))

@@ -1,0 +1,235 @@
+"""Thresholds that are found on labels: the loosest that passes, by a slow search; what is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+import foils
+from foils.calibrate import Labels, calibrate, labels_of
+from foils.core import risk
+from foils.core.errors import DataError, PipelineError, SpecError
+from foils.core.pairs import CANDIDATE
+from foils.stages.calibrated import difficulty
+
+
+def final(data, negatives, text, out):
+    """What is mined with a pipeline, and which of it is false."""
+    stage = f"Load('{negatives.path}', which='all') >> {text}"
+    kept = foils.mine(data, stage, split="train_sparse", out=out).kept(data)
+    kept = kept.take(kept.label == CANDIDATE)
+    return kept, data.positives("train").find(kept) >= 0
+
+
+@pytest.fixture
+def labels(planted, tmp_path):
+    """A file of labels of some queries' candidates, as JSON lines."""
+    data, negatives = planted
+    pairs = negatives.kept(data)
+    pairs = pairs.take(pairs.label == CANDIDATE)
+    relevant = data.positives("train").find(pairs) >= 0
+    ids = data.queries.id_list(pairs.query), data.corpus.id_list(pairs.doc)
+
+    def make(queries=None, label=None, **more):
+        rows = np.flatnonzero(pairs.query < (10**9 if queries is None else queries))
+        file = tmp_path / "labels.jsonl"
+        lines = [
+            {"query_id": ids[0][i], "doc_id": ids[1][i], "label": int(relevant[i]) if label is None else label, **more}
+            for i in rows
+        ]
+        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return file
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest"), [("absolute", ""), ("relative", " >> Top(k=4)"), ("quantile", " >> Uniform(k=6)"), ("score", "")]
+)
+def test_it_is_the_loosest_threshold_that_passes(planted, tmp_path, kind, rest):
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.08, kind='{kind}', by='run'){rest}"
+    found = calibrate(negatives, text, "qrels:train", data=data)
+    (group,) = found.groups
+    assert group.report["passes"]
+    kept, false = final(data, negatives, text, tmp_path / "out")
+    rate = false.mean()
+    assert rate == pytest.approx(group.report["after"]["value"])
+    assert group.report["after"]["low"] <= rate <= group.report["after"]["high"]
+    assert rate < 0.08 < group.report["before"]["value"]
+    # The test, from what was mined with it alone.
+    keys = data.queries.keys[data.query_rows("train_sparse")]
+    order = np.argsort(foils.core.noise.bits(0, "calibrate", keys, np.zeros(len(keys), np.uint64)), kind="stable")
+    per_query = [np.bincount(kept.query, x, minlength=len(keys))[order, None] for x in (np.ones(len(kept)), false)]
+    assert risk.log_p(*per_query, 0.08)[0] <= math.log(0.05)
+
+
+def test_looser_ones_do_not_pass(planted, tmp_path):
+    """By hand: everything the sample can say about each threshold from the chosen one on."""
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.05, kind='score', by='run')"
+    threshold = calibrate(negatives, text, "qrels:train", data=data).groups[0].threshold
+    pairs = negatives.kept(data)
+    pairs = pairs.take(pairs.label == CANDIDATE)
+    relevant = data.positives("train").find(pairs) >= 0
+    keys = data.queries.keys[data.query_rows("train_sparse")]
+    order = np.argsort(foils.core.noise.bits(0, "calibrate", keys, np.zeros(len(keys), np.uint64)), kind="stable")
+
+    def log_p(bound):
+        stays = pairs["run"] < bound
+        both = [np.bincount(pairs.query, stays * x, minlength=len(keys))[order, None] for x in (1, relevant)]
+        return float(risk.log_p(*both, 0.05)[0])
+
+    assert log_p(threshold) <= math.log(0.05)
+    grid = np.quantile(pairs["run"].astype(float), 1 - np.geomspace(0.002, 0.98, 60)[::-1])
+    assert np.abs(grid - threshold).min() < 1e-6
+    assert log_p(grid[np.abs(grid - threshold).argmin() + 1]) > math.log(0.05)
+
+
+def test_same_inputs_same_bytes_and_labels_in_a_file_are_as_good_as_qrels(planted, labels, tmp_path):
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.08, by='run') >> Top(k=8)"
+    first = calibrate(negatives, text, "qrels:train", data=data)
+    written = (tmp_path / "t.json").read_bytes()
+    calibrate(str(negatives.path), text, "qrels:train", data=data)
+    assert (tmp_path / "t.json").read_bytes() == written
+    second = calibrate(negatives, text, labels(), data=data)
+    assert second.groups == first.groups
+    assert second.odds == first.odds
+    heavy = calibrate(negatives, text, labels(weight=12.5), data=data)
+    assert heavy.groups[0].threshold == first.groups[0].threshold
+
+
+def test_each_group_passes_by_itself_and_what_is_too_small_is_joined(planted, tmp_path):
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.08, by='run', groups=2)"
+    easy, hard = calibrate(negatives, text, "qrels:train", data=data).groups
+    assert easy.hardest < hard.hardest == math.inf
+    assert hard.threshold < easy.threshold
+    assert max(group.report["after"]["value"] for group in (easy, hard)) < 0.08
+    assert sum(group.report["queries"] for group in (easy, hard)) == 400
+    _, false = final(data, negatives, text, tmp_path / "out")
+    assert false.sum() == pytest.approx(
+        sum(g.report["after"]["value"] * g.report["kept"] * g.report["labels"] for g in (easy, hard))
+    )
+    assert len(calibrate(negatives, text.replace("groups=2", "groups=40"), "qrels:train", data=data).groups) < 12
+
+
+def test_a_group_for_which_none_passes_keeps_nothing(planted, tmp_path):
+    data, negatives = planted
+    pairs = negatives.kept(data)
+    pairs = pairs.take(pairs.label == CANDIDATE)
+    stage = f"Calibrated('{tmp_path / 't.json'}', target=0.1, by='run', groups=2)"
+    easy = calibrate(negatives, stage, "qrels:train", data=data).groups[0].hardest
+    near_top = difficulty(negatives.kept(data), "run", "min")[negatives.kept(data).label == CANDIDATE] > easy
+    ones = np.ones(len(pairs))
+    labels = Labels(pairs.query, pairs.doc, 0.5 * near_top, ones, complete=False, name="half of the hard ones")
+    found = calibrate(negatives, stage, labels, data=data)
+    assert [group.report["passes"] for group in found.groups] == [True, False]
+    assert [group.threshold for group in found.groups] == [math.inf, -math.inf]
+    kept, _ = final(data, negatives, stage, tmp_path / "out")
+    assert set(kept.query) == set(pairs.query[~near_top])
+
+
+def test_a_sample_that_is_too_small_is_told_how_many_it_takes(planted, labels, tmp_path):
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', by='run')"
+    with pytest.raises(DataError, match=r"200 labels of 100 queries are too few.*2\.0% with 95%.*about 157 queries"):
+        calibrate(negatives, text, few(labels(100), 2), data=data)
+    with pytest.raises(DataError, match=r"about 651 queries"):  # most labels are of what Top does not take
+        calibrate(negatives, text + " >> Top(k=2)", few(labels(100), 2), data=data)
+    assert not (tmp_path / "t.json").exists()
+    with pytest.raises(DataError, match="too few"):
+        calibrate(negatives, text, labels(156, label=0), data=data)
+    found = calibrate(negatives, text, labels(157, label=0), data=data)
+    assert found.groups[0].threshold == math.inf
+
+
+def few(file, each):
+    """Only so many labels of each query."""
+    seen, lines = {}, []
+    for line in file.read_text().splitlines():
+        query = json.loads(line)["query_id"]
+        seen[query] = seen.get(query, 0) + 1
+        if seen[query] <= each:
+            lines.append(line)
+    file.write_text("\n".join(lines) + "\n")
+    return file
+
+
+def test_a_target_that_no_threshold_meets_is_refused_with_one_that_passes(planted, labels, tmp_path):
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.05, by='run')"
+    with pytest.raises(DataError, match=r"100\.0% of what is used without it are false.*Raise target"):
+        calibrate(negatives, text, labels(label=1), data=data)
+
+
+def test_probabilities_are_those_that_were_planted(planted, tmp_path):
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.1, by='run', kind='score')"
+    found = calibrate(negatives, text, "qrels:train", data=data)
+    scale, shift = found.odds
+    assert scale > 0
+    p = 1 / (1 + np.exp(-(scale * np.array([0.2, 0.85]) + shift)))
+    assert p[0] < 0.03
+    assert p[1] == pytest.approx(0.65 * 0.5, abs=0.08)
+    assert found.report["ece"] < 0.03
+
+
+def test_sources_policies_and_pools_of_the_pipeline(planted, tmp_path):
+    data, negatives = planted
+    stage = f"Calibrated('{tmp_path / 't.json'}', target=0.08, by='run')"
+    plain = calibrate(negatives, f"{stage} >> Top(k=4)", "qrels:train", data=data)
+    whole = f"BM25(k=50) >> {stage} >> Top(k=4) >> Ensure('deepen')"
+    assert calibrate(negatives, whole, "qrels:train", data=data).groups == plain.groups
+    pooled = calibrate(negatives, f"{stage} >> (Top(k=4) + Random(k=2))", "qrels:train", data=data)
+    assert pooled.groups[0].threshold == plain.groups[0].threshold
+    for wrong in ("Top(k=4)", f"{stage} >> {stage}", f"({stage} >> Top(k=1)) + Random(k=4)"):
+        with pytest.raises(PipelineError, match="exactly one"):
+            calibrate(negatives, wrong, "qrels:train", data=data)
+    with pytest.raises(PipelineError, match="no score column 'teacher'"):
+        calibrate(negatives, stage.replace("run", "teacher"), "qrels:train", data=data)
+    with pytest.raises(SpecError, match="unknown stage"):
+        calibrate(negatives, "Calibrate('t.json')", "qrels:train", data=data)
+
+
+def test_labels_of_all_sorts(planted, tmp_path):
+    data, _ = planted
+    file = tmp_path / "sheet.csv"
+    file.write_text(
+        "query_id,doc_id,label,weight\n"
+        "q0,d1,yes,2\nq0,d2,0,\nq0,d3,,\nq0,d4,unsure,\nq1,d30,3,\nq1,d30,0,\nq1,d31,0.25,4\nq0,d5,-1,\n"
+    )
+    found = labels_of(file, data)
+    assert found.relevance.tolist() == [1.0, 0.0, 0.5, 0.25]
+    assert found.weight.tolist() == [2.0, 1.0, 1.0, 4.0]
+    assert found.doc.tolist() == [1, 2, 30, 31]
+    assert not found.complete
+    for line, message in (
+        ("q0,d1,maybe so,1", "sheet.csv:2: the label 'maybe so' says nothing"),
+        ("q0,d1,-2,1", "the label '-2' says nothing"),
+        ("q0,d1,1,0", "the weight '0' is no number above 0"),
+        ("q0,nobody,1,1", "doc_id 'nobody' is not in"),
+        ("nobody,d1,1,1", "query_id 'nobody' is not in"),
+        ("q0,d1,,1", "has no label"),
+    ):
+        file.write_text(f"query_id,doc_id,label,weight\n{line}\n")
+        with pytest.raises(DataError, match=message):
+            labels_of(file, data)
+    file.write_text("query,doc,label\nq0,d1,1\n")
+    with pytest.raises(DataError, match=r"no column 'query_id', 'doc_id'"):
+        labels_of(file, data)
+    with pytest.raises(DataError, match="no split 'dev'"):
+        labels_of("qrels:dev", data)
+
+
+def test_labels_of_other_queries_or_documents_are_refused(planted, tmp_path):
+    data, negatives = planted
+    file = tmp_path / "sheet.csv"
+    file.write_text("query_id,doc_id,label\nq0,d900,1\n")
+    text = f"Calibrated('{tmp_path / 't.json'}', by='run')"
+    with pytest.raises(DataError, match="none of the labels is of a candidate"):
+        calibrate(negatives, text, file, data=data)

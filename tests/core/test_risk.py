@@ -1,0 +1,100 @@
+"""A rate is shown to be below a target: a slow loop, the exact binomial test, simulations of the promise."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from foils.core import risk
+
+
+def slow(kept, false, target):
+    """Wealth query by query, as it is written in the docstring."""
+    most = (1 - target) * max(kept)
+    made_up = target / (1 - target)
+    wealth, best, earlier = 1.0, 1.0, []
+    for k, f in zip(kept, false, strict=True):
+        mean = (sum(earlier) - made_up) / (len(earlier) + 1)
+        square = (sum(x * x for x in earlier) + made_up**2) / (len(earlier) + 1)
+        bet = min(max(-mean / square, 0.0), 0.95)
+        gain = (f - target * k) / most
+        wealth *= 1 - bet * gain
+        best = max(best, wealth)
+        earlier.append(gain)
+    return -math.log(best)
+
+
+def test_it_is_the_slow_loop():
+    rng = np.random.default_rng(0)
+    kept = rng.integers(0, 9, (60, 3)).astype(float)
+    false = rng.binomial(kept.astype(int), 0.05).astype(float)
+    found = risk.log_p(kept, false, 0.1)
+    assert np.allclose(found, [slow(kept[:, j], false[:, j], 0.1) for j in range(3)], atol=1e-12)
+    assert (found < 0).all()
+
+
+def test_without_a_false_one_it_is_nearly_the_exact_binomial_test():
+    n, target = 200, 0.02
+    ones = np.ones((n, 1))
+    exact = math.log(binom.cdf(0, n, target))
+    found = float(risk.log_p(ones, 0 * ones, target)[0])
+    assert exact <= found <= 0.94 * exact
+    least = risk.needed(target, 0.95)
+    assert risk.log_p(ones[:least], 0 * ones[:least], target)[0] <= math.log(0.05)
+    assert risk.log_p(ones[: least - 1], 0 * ones[: least - 1], target)[0] > math.log(0.05)
+
+
+def test_weights_have_no_unit_and_nothing_kept_shows_nothing():
+    rng = np.random.default_rng(1)
+    kept, false = rng.random((50, 4)), np.zeros((50, 4))
+    assert np.allclose(risk.log_p(kept, false, 0.1), risk.log_p(7 * kept, false, 0.1))
+    assert risk.log_p(np.zeros((50, 2)), np.zeros((50, 2)), 0.1).tolist() == [0.0, 0.0]
+    assert risk.log_p(np.zeros((0, 2)), np.zeros((0, 2)), 0.1).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("spread", [0.05, 0.3, 0.9])
+def test_a_rate_at_the_target_passes_in_at_most_a_twentieth_of_the_samples(spread):
+    """The hypothesis holds with equality, the false ones come in clusters: the hardest case."""
+    rng = np.random.default_rng(2)
+    rounds, n, target, m = 2_000, 150, 0.1, 8
+    p = rng.beta(target * (1 / spread - 1), (1 - target) * (1 / spread - 1), (n, rounds))
+    false = rng.binomial(m, p).astype(float)
+    passed = risk.log_p(np.full_like(false, m), false, target) <= math.log(0.05)
+    assert passed.mean() <= 0.05
+    assert (risk.log_p(np.full_like(false, m), np.zeros_like(false), target) < math.log(0.05)).all()
+
+
+def test_the_sequence_begins_with_something_to_spare_and_stops_at_the_first_that_fails():
+    bound = math.log(0.05)
+    hopes = np.array([0.0, bound, 2 * bound, 3 * bound, 3 * bound, 3 * bound])
+    assert risk.passing(hopes, hopes, 0.95).tolist() == [False, False, True, True, True, True]
+    logs = np.array([0.0, -9, -9, -9, 0.0, -9])
+    assert risk.passing(logs, hopes, 0.95).tolist() == [False, False, True, True, False, False]
+    assert not risk.passing(hopes, hopes / 9, 0.95).any()
+    assert risk.passing(hopes[:2], hopes[:2], 0.95).tolist() == [False, True]
+
+
+def test_the_loosest_that_passes_breaks_the_target_in_at_most_a_twentieth_of_the_samples():
+    """1,000 samples of queries; rates that rise with the threshold, some below the target and some above it."""
+    rng = np.random.default_rng(3)
+    size, m, target = 4_000, 6, 0.1
+    score, shift = rng.standard_normal((size, m)), 0.8 * rng.standard_normal((size, 1))
+    relevant = rng.random((size, m)) < 1 / (1 + np.exp(2.7 - 1.5 * score - shift))
+    grid = np.append(np.quantile(score, np.linspace(0.2, 0.99, 25)), np.inf)
+    kept = np.stack([(score < t).sum(axis=1) for t in grid], axis=1).astype(float)
+    false = np.stack([((score < t) & relevant).sum(axis=1) for t in grid], axis=1).astype(float)
+    true_rate = false.sum(axis=0) / kept.sum(axis=0)
+    assert true_rate[0] < target / 2
+    assert true_rate[-1] > target
+    broken = found = 0
+    for _ in range(1_000):
+        some = rng.integers(0, size, 200)
+        hopes = risk.log_p(kept[some], 0 * kept[some], target)
+        passed = np.flatnonzero(risk.passing(risk.log_p(kept[some], false[some], target), hopes, 0.95))
+        found += len(passed) > 0
+        broken += len(passed) > 0 and true_rate[passed[-1]] > target
+    assert found > 900
+    assert broken <= 50
