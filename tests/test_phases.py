@@ -10,7 +10,7 @@ import pytest
 from sentence_transformers import SentenceTransformer
 
 import foils
-from foils.core.errors import SpecError, StoreError
+from foils.core.errors import PipelineError, SpecError, StoreError
 from foils.follow import Job, follow
 from foils.recipe import load_recipe
 from foils.store import Negatives
@@ -189,3 +189,47 @@ def test_a_phase_that_keeps_nothing_says_so(learnable, static_path, tmp_path, ca
     run = follow(recipe_of(tmp_path, text), learnable, static_path, out=tmp_path / "run", options=options).run
     assert run.record["phases"][1]["counts"]["negatives"] == 0
     assert "keeps no negative for any query" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "said"),
+    [
+        (
+            "phases:\n- name: dual-0\n- name: last\n  mine: Dense('dual-O', k=9) >> Top(k=2)\n",
+            SpecError,
+            r"phase 'last': nobody makes a model 'dual-O'\. Did you mean 'dual-0'\? There is: 'student', 'dual-0'\.",
+        ),
+        (
+            "phases:\n- name: one\n  contrast: InBatch() >> PositiveAware(by='guide')\n- name: two\n",
+            SpecError,
+            "nobody makes a model 'guide'",
+        ),
+        (
+            "phases:\n- name: one\n- name: two\n  mine: Dense('one', k=9) >> Top(k=2)\n  loss: MarginMSE(by='teacher')\n",
+            PipelineError,
+            r"MarginMSE\(\): a training batch has no score 'teacher'; it has: 'student', 'one'",
+        ),
+    ],
+)
+def test_names_that_nobody_defines_are_refused_before_anything_is_done(
+    learnable, static_path, tmp_path, text, error, said
+):
+    recipe = recipe_of(tmp_path, text)
+    with pytest.raises(error, match=said):
+        follow(recipe, learnable, static_path, out=tmp_path / "run", options=FAST)
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_from_outside_are_listed(learnable, static_path, tmp_path):
+    text = "needs: [guide]\nphases:\n- name: one\n  contrast: InBatch() >> PositiveAware(by='guide')\n- name: two\n"
+    follow(recipe_of(tmp_path, text), learnable, static_path, out=tmp_path / "run", options=FAST)
+
+
+def test_columns_of_phases_that_are_added_may_be_read(learnable, static_path, tmp_path):
+    text = (
+        "needs: [judge]\nphases:\n- name: scored\n  mine: Dense('student', k=9) >> BiEncoder('judge') >> Top(k=2)\n"
+        "- name: last\n  loss: MarginMSE(by='judge')\n  contrast: Own()\n  adds: [scored]\n"
+    )
+    job = Job(encoders={"judge": HashEncoder()})
+    run = follow(recipe_of(tmp_path, text), learnable, static_path, out=tmp_path / "run", options=FAST, job=job).run
+    assert run.steps == 8

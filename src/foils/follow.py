@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
-from foils.phase import Job, Trained, mine_phase, train_phase
+from foils.phase import Job, Trained, check_reading, mine_phase, train_phase
 from foils.phases import follow_phases
 from foils.recipe_values import Recipe
 
@@ -38,6 +38,7 @@ def follow(
 
     Raises:
         SpecError: a model is given that the recipe does not name, or negatives for a recipe of several phases.
+        PipelineError: the loss reads a score that nothing says.
     """
     job, folder = job or Job(), Path(out)
     if len(recipe.phases) > 1:
@@ -47,6 +48,8 @@ def follow(
     phase = recipe.only
     _check_models(recipe, job)
     mined = None
+    if job.negatives is None:
+        check_reading(phase, job.encoders)
     if phase.mine is not None and job.negatives is None:
         mined = mine_phase(phase.mine, data, model, job=job, out=folder / "negatives")
     negatives = mined or job.negatives

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from foils.core.spec import scheduled
 from foils.mine import Miner
 from foils.pipelines import crossing, open_models
 from foils.recipe_values import Phase
+from foils.stages.load import Load
 from foils.stages.stage import Stage
 from foils.store import Negatives
 
@@ -87,6 +88,40 @@ def mine_phase(pipeline: Stage, data: Collection, student: Any, *, job: Job, out
     return found
 
 
+def check_reading(phase: Phase, given: Container[str]) -> None:
+    """Refuse a loss that reads a score which nothing says, before anything is mined.
+
+    Args:
+        phase: a training of the student, on what it mines itself.
+        given: names of models that it may be given.
+
+    Raises:
+        PipelineError: as training would say after mining.
+    """
+    from foils.train.job import no_score
+
+    steps = () if phase.mine is None else tuple(phase.mine.steps())
+    if any(isinstance(step, Load) or not type(step).__module__.startswith("foils.") for step in steps):
+        return  # what columns those bring is known when they are opened
+    saved = [column for step in steps if (column := getattr(step, "column", None)) is not None]
+    brought = (name for bringer in phase.contrast.bringers() for name in bringer.brings())
+    have = tuple(dict.fromkeys((*saved, *sorted(_guiding(phase, given)), *brought)))
+    for name in phase.loss.reads():
+        if name not in have:
+            raise no_score(phase.loss, name, have)
+
+
+def _guiding(phase: Phase, given: Container[str]) -> set[str]:
+    """The models that say scores in training."""
+    from foils.train.batch import STUDENT
+
+    # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
+    mining = () if phase.mine is None else phase.mine.encoders()
+    wanted = {name for name in phase.loss.reads() if name in given and name not in mining}
+    others = {name for name in (*phase.contrast.frozen(), *phase.batches.encoders()) if name != STUDENT}
+    return {*phase.contrast.reads(), *others, *wanted} - crossing(phase.mine)
+
+
 def train_phase(
     phase: Phase,
     data: Collection,
@@ -113,19 +148,14 @@ def train_phase(
         notes: for the record.
     """
     from foils.train import TrainSpec, train
-    from foils.train.batch import STUDENT
     from foils.train.guard.values import MILD
     from foils.train.refresh import Never
     from foils.train.refresh.adaptive import adapts
 
     if (scheduled(phase.mine) or adapts(phase.mine)) and isinstance(phase.refresh, Never):
         log.warning("%r is mined once, so its numbers stay as at the beginning; add refresh: Every(…)", phase.mine)
-    # What the loss reads is a column that mining saved, unless a model of that name is given that did not mine.
-    mining = () if phase.mine is None else phase.mine.encoders()
-    wanted = {name for name in phase.loss.reads() if name in job.encoders and name not in mining}
-    others = {name for name in (*phase.contrast.frozen(), *phase.batches.encoders()) if name != STUDENT}
-    wanted = {*phase.contrast.reads(), *others, *wanted} - crossing(phase.mine)
-    guides = {name: load_encoder(job.encoders.get(name, student), precision=job.precision) for name in sorted(wanted)}
+    wanted = sorted(_guiding(phase, job.encoders))
+    guides = {name: load_encoder(job.encoders.get(name, student), precision=job.precision) for name in wanted}
     spec = TrainSpec(
         phase.contrast,
         phase.loss,

@@ -21,8 +21,9 @@ from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.formats import load
 from foils.core.pairs import Pairs, union
+from foils.core.text import did_you_mean
 from foils.core.weak import write_weak
-from foils.phase import Job, Trained, mine_phase, train_phase
+from foils.phase import Job, Trained, check_reading, mine_phase, train_phase
 from foils.recipe_values import BASE, PREVIOUS, Phase, Recipe
 from foils.store import Negatives
 
@@ -41,6 +42,7 @@ def follow_phases(
 
     _check_models(recipe, job)
     _check_teachers(recipe, model, job)
+    _check_names(recipe, job)
     settings = {
         "recipe": recipe.text()["phases"],
         "data": data.fingerprint,
@@ -115,6 +117,8 @@ class _Done:
         self._train(phase, data, negatives, job, folder)
 
     def _train(self, phase: Phase, data: Collection, negatives: Pairs | None, job: Job, folder: Path) -> None:
+        from foils.train.run import NEVER
+
         start = {BASE: self.base, PREVIOUS: self.student}.get(phase.start)
         start = self.runs[phase.start].model if start is None else start
         run = train_phase(
@@ -132,7 +136,7 @@ class _Done:
         self.models[phase.name] = self.student
         counts = run.record["counts"]["train"]
         made = {"model": str(run.model.relative_to(self.out)), "steps": run.steps, "seconds": run.record["seconds"]}
-        wrong = {key: run.record[key] for key in ("breaches",) if key in run.record}
+        wrong = {key: run.record[key] for key in ("breaches", NEVER) if key in run.record}
         self.report.append({"name": phase.name, **made, **run.metrics, "counts": counts, **wrong})
 
     def _models(self, phase: Phase) -> dict[str, Any]:
@@ -170,6 +174,25 @@ def _check_models(recipe: Recipe, job: Job) -> None:
         if name not in named or name in made:
             used = ", ".join(map(repr, sorted(named - made)))
             raise SpecError(f"--encoder {name}=…: recipe {recipe.name!r} takes no model {name!r}; it takes: {used}.")
+
+
+def _check_names(recipe: Recipe, job: Job) -> None:
+    """A name that nobody defines would be taken for the student; a score that nobody says would be missed later."""
+    made = [phase.name for phase in recipe.phases]
+    for number, phase in enumerate(recipe.phases):
+        known = ["student", *made[:number], *recipe.needs, *job.encoders]
+        mining = () if phase.mine is None else phase.mine.encoders()
+        scores = set(phase.loss.reads()) - set(mining)  # columns, or models, or what earlier phases saved
+        for name in phase.reads():
+            if name not in known and name not in scores:
+                listed = ", ".join(dict.fromkeys(map(repr, known)))
+                raise SpecError(
+                    f"recipe {recipe.name!r}, phase {phase.name!r}: nobody makes a model {name!r}."
+                    f"{did_you_mean(name, known)} There is: {listed}. A model from outside is listed under needs: or "
+                    f"given as --encoder {name}=MODEL."
+                )
+        if phase.teach is None and not phase.adds:
+            check_reading(phase, known)
 
 
 def _check_teachers(recipe: Recipe, model: Any, job: Job) -> None:

@@ -13,6 +13,7 @@ from foils.phase import Trained
 from foils.terminal.layout import columns
 from foils.terminal.negatives import mined
 from foils.train.dev import METRIC
+from foils.train.run import NEVER
 
 if TYPE_CHECKING:
     from foils.store import Negatives
@@ -58,6 +59,8 @@ def _run(run: Run) -> list[RenderableType]:
     if seen and not any(step.get("negatives", 1) for step in seen):
         idle = "no step had a negative, so the loss was 0 and nothing was learnt: look at contrast and batch size"
         parts.append(Text(idle, style="yellow"))
+    if NEVER in run.record:
+        parts.append(Text(run.record[NEVER], style="yellow"))
     finished = " (was finished already)" if run.found_finished else ""
     parts += breaches(run.record)
     return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]

@@ -8,13 +8,16 @@ older checkpoints are removed only after that, marker first.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from foils.core.atomic import replacing
+from foils.core.errors import StoreError
 
 if TYPE_CHECKING:
     from foils.train.objective import Objective
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 MARKER = "complete.json"
 STATE = "trainer_state.json"
 _PREFIX = "checkpoint-"
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES}
+# What safetensors and PyTorch say when a file cannot be written.
+_SAID = ("Error while serializing: I/O error", "PytorchStreamWriter failed", "inline_container.cc", "iostream error")
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -85,6 +91,36 @@ def prune(out: Path, keep: Iterable[int]) -> None:
             shutil.rmtree(path)
 
 
+@contextmanager
+def writing(out: Path) -> Iterator[None]:
+    """Turn a full disk, and what else keeps a file from being written, into an error that says how to go on.
+
+    Raises:
+        StoreError: with the newest complete checkpoint.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        _tell(out, error)
+        raise
+    except Exception as error:
+        if type(error).__name__ == "SafetensorError":  # a plain exception; its package is imported by whoever saves
+            _tell(out, error)
+        raise
+
+
+def _tell(out: Path, error: Exception) -> None:
+    if getattr(error, "errno", None) not in _DISK and not any(part in str(error) for part in _SAID):
+        return
+    last = newest(out)
+    where = "the beginning" if last is None else f"the checkpoint of step {step_of(last):,}"
+    free = shutil.disk_usage(out).free / 1e6
+    raise StoreError(
+        f"{out}: cannot be written to ({error}); {free:,.0f} MB are free. Nothing before {where} is lost: make room, "
+        "then give the same command again."
+    ) from error
+
+
 class Remembering(Protocol):
     """What has a memory besides a model's weights."""
 
@@ -102,12 +138,21 @@ def keep_memory(folder: Path, objective: Remembering, rank: int) -> None:
 
 
 def recall(folder: Path, objective: Objective, rank: int) -> None:
-    """Read what `keep_memory` wrote."""
+    """Read what `keep_memory` wrote.
+
+    Raises:
+        StoreError: the objective remembers something, and the checkpoint does not have it.
+    """
     import torch
 
     path = folder / f"objective-{rank}.pt"
     if path.exists():
         objective.remember(torch.load(path, map_location="cpu", weights_only=True))
+    elif objective.memory():
+        raise StoreError(
+            f"{path}: missing, so what the objective remembered at step {step_of(folder):,} is lost. Remove "
+            f"{folder.name} to go on from an earlier checkpoint."
+        )
 
 
 def history(folder: Path) -> list[dict[str, Any]]:

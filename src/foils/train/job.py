@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -30,6 +30,15 @@ from foils.train.rows import Rows, fingerprint, make_rows
 from foils.train.student import Student
 from foils.train.towers import towers
 from foils.train.work import Work
+
+
+def no_score(what: object, name: str, have: Iterable[str]) -> PipelineError:
+    """The error of a loss, contrast or pipeline that reads a column which a training batch lacks."""
+    listed = ", ".join(map(repr, dict.fromkeys((STUDENT, *have))))
+    return PipelineError(
+        f"{what!r}: a training batch has no score {name!r}; it has: {listed}. Pass --encoder {name}=MODEL, or mine "
+        "negatives with that column."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,11 +96,7 @@ class TrainSpec:
         for what, names in reading:
             for name in names:
                 if name not in (*saved, *self.guides, *brought):
-                    have = ", ".join(map(repr, dict.fromkeys((STUDENT, *saved, *self.guides, *brought))))
-                    raise PipelineError(
-                        f"{what!r}: a training batch has no score {name!r}; it has: {have}. Pass --encoder "
-                        f"{name}=MODEL, or mine negatives with that column."
-                    )
+                    raise no_score(what, name, (*saved, *self.guides, *brought))
         read = dict.fromkeys((*self.loss.reads(), *self.contrast.reads(), *looked_at))
         return tuple(name for name in read if name not in self.guides and (name in saved or name not in brought))
 

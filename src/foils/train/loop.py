@@ -43,10 +43,12 @@ from foils.train.processes import wait
 from foils.train.progress import show_progress
 from foils.train.refresh.callback import Refresher
 from foils.train.refresh.rollback import settle
-from foils.train.run import MODEL, Run, finish_record, read_record, start_record
+from foils.train.refresh.values import Alongside
+from foils.train.run import GENERATIONS, MODEL, NEVER, Run, finish_record, read_record, start_record
 from foils.train.schedule import Schedule
 from foils.train.work import Work
 
+log = logging.getLogger(__name__)
 _LOGGERS = ("transformers", "sentence_transformers", "accelerate", "datasets")
 
 
@@ -114,6 +116,7 @@ class Craft:
         write: writes the final model into an empty folder, of (job, model, folder, dev curve, step taken).
         keep: checkpoints to keep besides the newest and the best one, of (job, log).
         ended: what every process does when the last step is done, of (job, place, trainer).
+        remarks: what the record of a finished run is to say besides, of the job.
     """
 
     arguments: Callable[..., Any]
@@ -121,6 +124,7 @@ class Craft:
     write: Callable[[Any, Any, Path, Curve, int], None]
     keep: Callable[[Any, Sequence[dict[str, Any]]], set[int]] = lambda job, history: set()
     ended: Callable[[Any, Place, Any], None] = lambda job, place, trainer: None
+    remarks: Callable[[Any], dict[str, Any]] = lambda job: {}
 
 
 def run(job: Job, place: Place) -> Run:
@@ -131,7 +135,8 @@ def run(job: Job, place: Place) -> Run:
     """
     with _threads(job, place):
         try:
-            return carry_out(job, place, Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep, _ended))
+            craft = Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep, _ended, _remarks)
+            return carry_out(job, place, craft)
         except Breached as found:
             if place.rank == 0 and found.breach is not None:
                 turn(job, found.breach)
@@ -148,8 +153,29 @@ def _ended(job: Job, place: Place, trainer: FoilsTrainer) -> None:
         write_influence(job, place, trainer.loss.tally)
 
 
+def _remarks(job: Job) -> dict[str, Any]:
+    never = isinstance(job.spec.refresh, Alongside) and not (read_record(job.out) or {}).get(GENERATIONS)
+    if not never:
+        return {}
+    said = (
+        f"{job.spec.refresh!r}: no generation was ready before training ended, so all of it used the negatives that "
+        "were mined before it. Mine less, train longer, or let training wait: refresh: Every(…)."
+    )
+    log.warning("%s", said)
+    return {NEVER: said}
+
+
 def carry_out(job: Work, place: Place, craft: Craft) -> Run:
-    """Begin or continue a run and bring it to its end; nothing of it is lost that a complete checkpoint has."""
+    """Begin or continue a run and bring it to its end; nothing of it is lost that a complete checkpoint has.
+
+    Raises:
+        StoreError: the disk is full, or the folder cannot be written to.
+    """
+    with checkpoints.writing(job.out):
+        return _carried_out(job, place, craft)
+
+
+def _carried_out(job: Work, place: Place, craft: Craft) -> Run:
     args = _arguments(job, place, craft)
     wait()  # every process has read the folder before the first one writes to it
     begun, first = time.monotonic(), place.rank == 0
@@ -294,7 +320,9 @@ def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: f
         if "loss" in entry
     ]
     outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses, "health": seen}
-    finish_record(job.out, {**outcome, "resumed": resumed, "seconds": round(seconds, 1)})
+    finish_record(
+        job.out, {**outcome, **craft.remarks(job), "resumed": resumed, "seconds": round(seconds, 1)}
+    )
     checkpoints.prune(job.out, generations.needed(job.out))
     shutil.rmtree(job.out / "eval", ignore_errors=True)
 

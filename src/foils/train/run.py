@@ -20,6 +20,7 @@ RECORD = "run.json"
 MODEL = "model"
 NEGATIVES = "negatives"
 GENERATIONS = "generations"
+NEVER = "never_refreshed"  # of a record: why negatives were not mined again although they were to be
 
 
 @dataclass(frozen=True)

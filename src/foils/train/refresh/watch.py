@@ -8,6 +8,7 @@ checkpoint, and when it was itself killed and started again.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -30,6 +31,7 @@ from foils.train.run import GENERATIONS, RECORD, read_record
 if TYPE_CHECKING:
     from foils.stages.context import Progress
 
+log = logging.getLogger(__name__)
 ORDER = "refresh.json"
 _PARENT = "FOILS_WATCHED_BY"  # process number of the trainer that started this process
 _LOOK = 1.0  # seconds between two looks for a newer checkpoint
@@ -125,11 +127,15 @@ def once(maker: Maker) -> int | None:
 def watch(maker: Maker) -> list[int]:
     """Mine until the run is finished, or the trainer that started this process is gone; the numbers made.
 
-    Of several processes that watch one run, one works and the others wait.
+    Of several processes that watch one run, one works and the others say so and wait.
     """
+
+    def waiting() -> None:
+        log.warning("%s: another process mines for this run already; this one waits until that one ends", maker.run)
+
     made: list[int] = []
     parent = os.environ.get(_PARENT)
-    with alone(maker.run / GENERATIONS / "watch", lambda: None):
+    with alone(maker.run / GENERATIONS / "watch", waiting):
         while not _over(maker.run) and (parent is None or os.getppid() == int(parent)):
             number = once(maker)
             if number is None:
