@@ -205,7 +205,7 @@ def test_a_phase_that_keeps_nothing_says_so(learnable, static_path, tmp_path, ca
             "nobody makes a model 'guide'",
         ),
         (
-            "phases:\n- name: one\n- name: two\n  mine: Dense('one', k=9) >> Top(k=2)\n  loss: MarginMSE(by='teacher')\n",
+            "phases:\n- name: one\n- name: two\n  mine: Dense('one', k=9) >> Top(k=2)\n  loss: MarginMSE()\n",
             PipelineError,
             r"MarginMSE\(\): a training batch has no score 'teacher'; it has: 'student', 'one'",
         ),

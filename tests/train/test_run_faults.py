@@ -63,9 +63,9 @@ def test_a_full_disk_is_said_and_nothing_is_lost(learnable, static_path, tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, failing)
-        with pytest.raises(StoreError, match=r"cannot be written to \(.*MB are free\. Nothing before the checkpoint of") as e:
+        with pytest.raises(StoreError, match=r"cannot be written to \(.* MB are free\. Nothing before") as caught:
             go("run")
-    assert e.value.__cause__ is error
+    assert caught.value.__cause__ is error
     np.testing.assert_array_equal(weights(go("run")), weights(go("whole")))
 
 
@@ -148,7 +148,7 @@ def test_a_score_that_nobody_says_is_missed_before_anything_is_mined(learnable, 
     path, job = tmp_path / "own.yaml", Job(encoders={"guide": HashEncoder()})
     text = "mine: Dense('student', k=9) >> BiEncoder('guide') >> Top(k=3)\nloss: {}\n"
     path.write_text(text.format("KL(by='teacher')"))
-    with pytest.raises(PipelineError, match=r"KL\(\): a training batch has no score 'teacher'; it has: 'student', 'guide'"):
+    with pytest.raises(PipelineError, match=r"KL\(\): .* has no score 'teacher'; it has: 'student', 'guide'"):
         follow(load_recipe(path), learnable, str(static_path), out=tmp_path / "run", options=OPTIONS, job=job)
     assert not (tmp_path / "run").exists()
     path.write_text(text.format("KL(by='guide')"))

@@ -320,9 +320,7 @@ def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: f
         if "loss" in entry
     ]
     outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses, "health": seen}
-    finish_record(
-        job.out, {**outcome, **craft.remarks(job), "resumed": resumed, "seconds": round(seconds, 1)}
-    )
+    finish_record(job.out, {**outcome, **craft.remarks(job), "resumed": resumed, "seconds": round(seconds, 1)})
     checkpoints.prune(job.out, generations.needed(job.out))
     shutil.rmtree(job.out / "eval", ignore_errors=True)
 
