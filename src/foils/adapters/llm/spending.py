@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from foils.adapters.llm.errors import BudgetError
@@ -109,6 +109,11 @@ class Spending:
         self.asked = self.kept = 0
         self.tokens = (0, 0)
         self._reserved = (0, 0)
+        self._beside: Sequence[Spending] = ()
+
+    def share(self, others: Sequence[Spending]) -> None:
+        """What these spend counts within the bounds of this one, too: several models, one budget."""
+        self._beside = others
 
     @property
     def cost(self) -> float | None:
@@ -136,7 +141,9 @@ class Spending:
         """The error that says that ``left`` requests do not fit."""
         tokens, cost = self.bounds
         bound = f"{tokens:,} tokens" if cost is None else f"{cost:g}"
-        spent = f"{sum(self.tokens):,} tokens" if self.cost is None or cost is None else f"{self.cost:.4g}"
+        all_of = (self, *self._beside)
+        money, read = sum(one.cost or 0.0 for one in all_of), sum(sum(one.tokens) for one in all_of)
+        spent = f"{read:,} tokens" if cost is None else f"{money:.4g}"
         return BudgetError(
             f"the budget of {bound} does not suffice for {left:,} more requests; {spent} are spent. What was answered "
             "is kept: raise the budget and run the same again, or ask for less."
@@ -144,9 +151,11 @@ class Spending:
 
     def _fits(self, tokens: tuple[int, int]) -> bool:
         most, money = self.bounds
-        return (most is None or sum(tokens) <= most) and (
-            money is None or self.price is None or self.price.of(tokens) <= money * (1 + 1e-12)
-        )
+        if most is not None and sum(tokens) + sum(sum(other.tokens) for other in self._beside) > most:
+            return False
+        if money is None or self.price is None:
+            return True
+        return self.price.of(tokens) + sum(other.cost or 0.0 for other in self._beside) <= money * (1 + 1e-12)
 
 
 def _sum(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:

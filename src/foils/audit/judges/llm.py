@@ -1,0 +1,217 @@
+"""A language model as judge: a cheap one looks at everything, a strong one at what the cheap one found relevant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foils.adapters.llm import LLM, Answer, Endpoint, Estimate, Function, Model, Price, Request, Spending, ask, prompt
+from foils.audit.judges.asking import GRADES, Asker, Group
+from foils.audit.judges.protocol import IRRELEVANT, RELEVANT, UNKNOWN, JudgeKind, Rows, Verdicts
+from foils.core.collection import Collection
+from foils.core.errors import SpecError
+from foils.core.pairs import Pairs
+
+FLAGGED = 0.2  # share that the cheap model will find relevant about, for estimates (RLHN's dump: 15 %)
+STAGES = 2
+
+AnyModel = str | Model | Callable[..., Any]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class LLMOptions:
+    """How to ask language models.
+
+    Attributes:
+        url: of the endpoint; ``FOILS_LLM_URL`` or ``OPENAI_BASE_URL`` by default.
+        prices: of each model, in their order; of one for all, or none.
+        budget: that may be spent in all: money where prices are known, else tokens.
+        prompt: a shipped prompt or a file: for lists (``judge-list``) or for single documents (``judge-pair``).
+        at: grade from which a document counts as relevant.
+        offline: only kept replies may be used.
+        concurrency: questions asked at a time.
+
+    Raises:
+        SpecError: a number out of its bounds.
+    """
+
+    url: str | None = None
+    prices: tuple[Price, ...] = ()
+    budget: float | None = None
+    prompt: str | Path = "judge-list"
+    at: int = 2
+    offline: bool = False
+    concurrency: int = 8
+
+    def __post_init__(self) -> None:
+        if self.at not in GRADES[2:]:
+            raise SpecError(f"at={self.at}: documents are graded 0 to 3; relevant is from 1, 2 or 3 on.")
+        if self.budget is not None and not self.budget >= 0:
+            raise SpecError(f"budget {self.budget}: it must be at least 0.")
+
+
+class LLMJudge:
+    """One or two language models that grade documents, after RLHN.
+
+    A grade is 3 (as good as a known positive, or better), 2 (answers, but less well), 1 (same subject) or 0; from
+    ``at`` on a document is relevant. The first model grades everything; a second one, if there is, grades again what
+    the first found relevant, and its word counts. What cannot be read, is missing, contradicts itself or is cut off is
+    no decision: unknown, never relevant. Documents of a query are judged together, 25 at most, in an order drawn from
+    their ids; the prompt shows three known positives that are not among them. Agreement of such judges with people is
+    only fair (RLHN: kappa .32 and .39): have a sample labelled, too.
+
+    Source: Thakur et al. 2025 (RLHN), arXiv:2505.16967, section 3 (two stages, lists with known positives, reasons
+    first). The words of the prompt and the grades are ours.
+
+    Args:
+        models: one, or a cheap and a strong one: names at the endpoint, models, or functions from messages to text.
+        data: the collection.
+        pairs: whose positives are the known ones.
+        options: the rest.
+        cache: folder for replies; ``llm`` in foils' cache by default.
+        progress: called with (what, done, total).
+
+    Raises:
+        SpecError: no model or more than two, prices that do not go with them, a prompt that is no judge's.
+    """
+
+    kind: JudgeKind = "llm"
+
+    def __init__(
+        self, models: Sequence[AnyModel], data: Collection, pairs: Pairs, options: LLMOptions | None = None, *,
+        cache: Path | None = None, progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        options = options or LLMOptions()
+        if not 1 <= len(models) <= STAGES:
+            raise SpecError(f"{len(models)} models: one judges, or a cheap one and a strong one: llm:CHEAP,STRONG.")
+        self.options = options
+        spending = _spending(len(models), options)
+        self._llms = [
+            LLM(_model(one, options), spent, cache, offline=options.offline, concurrency=options.concurrency)
+            for one, spent in zip(models, spending, strict=True)
+        ]
+        self.name = "llm:" + ",".join(llm.model.name for llm in self._llms)
+        self._asker = Asker(data, pairs, prompt(options.prompt))
+        self._progress = progress
+        self._flagged = self._confirmed = self._pairs = 0
+        self._grades: Counter[int] = Counter()
+        self._problems: Counter[str] = Counter()
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the models' names, the prompt, and the grade that counts."""
+        return f"{self.name}/{self._asker.prompt.label}/{self.options.at}"
+
+    def judge(self, query: Rows, doc: Rows) -> Verdicts:
+        """Grade all pairs, and what is flagged a second time.
+
+        Raises:
+            OfflineError, BudgetError, LLMError: replies that cannot be had; those that came are kept.
+        """
+        grade, reason = self._graded(self._llms[0], query, doc)
+        flagged = np.flatnonzero(grade >= self.options.at)
+        self._flagged += len(flagged)
+        if len(self._llms) > 1:
+            again, why = self._graded(self._llms[1], query[flagged], doc[flagged])
+            grade[flagged] = again
+            for place, text in zip(flagged.tolist(), why, strict=True):
+                reason[place] = text
+        self._confirmed += int((grade >= self.options.at).sum())
+        self._pairs += len(grade)
+        self._grades.update(grade.tolist())
+        said = np.where(grade < 0, UNKNOWN, np.where(grade >= self.options.at, RELEVANT, IRRELEVANT))
+        return Verdicts.of(said, reasons=reason)
+
+    def price(self, query: Rows, doc: Rows) -> Mapping[str, Any]:
+        """What judging would take: calls, tokens, cost, as expected and at most. A fifth is expected to be flagged."""
+        every = self._asker.groups(query, doc)
+        stages = [self._llms[0].estimate(self._asker.requests(every))]
+        if len(self._llms) > 1:
+            stages.append(self._second(every))
+        total = sum(stages[1:], stages[0])
+        body = {"calls": total.requests - total.kept, "kept": total.kept, "tokens": list(total.tokens)}
+        if total.cost is not None:
+            body |= {"cost": total.cost[0], "cost_at_most": total.cost[1]}
+        return body | {"models": [llm.model.name for llm in self._llms], "prompt": self._asker.prompt.label}
+
+    def facts(self) -> Mapping[str, Any]:
+        """Models, prompt, grades, what could not be read, and what it took."""
+        spent = [llm.spending for llm in self._llms]
+        cost = [one.cost for one in spent]
+        told: dict[str, Any] = {
+            "models": [llm.model.name for llm in self._llms],
+            "prompt": self._asker.prompt.label,
+            "at": self.options.at,
+            "pairs": self._pairs,
+            "grades": {str(grade): self._grades[grade] for grade in GRADES[1:]},
+            "undecided": self._grades[UNKNOWN],
+            "calls": sum(one.asked for one in spent),
+            "kept": sum(one.kept for one in spent),
+            "tokens": [sum(one.tokens[i] for one in spent) for i in range(2)],
+            "problems": dict(sorted(self._problems.items())),
+        }
+        if all(one is not None for one in cost):
+            told["cost"] = float(sum(one for one in cost if one is not None))
+        if len(self._llms) > 1:
+            told |= {"flagged": self._flagged, "confirmed": self._confirmed}
+        return told
+
+    def _graded(self, llm: LLM, query: Rows, doc: Rows) -> tuple[NDArray[np.int8], list[str]]:
+        """A grade of each pair, -1 where there is no decision, and its reason."""
+        groups = self._asker.groups(query, doc)
+        report = self._progress
+        tell = None if report is None else lambda done, total: report(f"asking {llm.model.name}", done, total)
+        answers = ask(llm, self._asker.requests(groups), tell)
+        grade, reason = np.full(len(query), UNKNOWN, np.int8), [""] * len(query)
+        for group, answer in zip(groups, answers, strict=True):
+            self._read(group, answer, grade, reason)
+        return grade, reason
+
+    def _read(self, group: Group, answer: Answer, grade: NDArray[np.int8], reason: list[str]) -> None:
+        for place, (given, text) in zip(group.places, self._asker.read(group, answer), strict=True):
+            if given is None:
+                self._problems[text] += 1
+                reason[place] = f"no decision: {text}"
+            else:
+                grade[place] = given
+                reason[place] = f"{given}: {text}" if given >= 0 else f"cannot be decided: {text}"
+
+    def _second(self, every: Sequence[Group]) -> Estimate:
+        """Of the strong model: at most everything is flagged, as expected a fifth."""
+        requests: list[Request] = self._asker.requests(every)
+        most = self._llms[1].estimate(requests)
+        shared = round(most.tokens[0] * FLAGGED), round(most.tokens[1] * FLAGGED)
+        price = self._llms[1].spending.price
+        cost = None if price is None or most.cost is None else (price.of(shared), most.cost[1])
+        calls = min(most.requests, max(1, round(len(every) * FLAGGED))) if most.requests else 0
+        return Estimate(calls, min(most.kept, calls), shared, most.most, cost)
+
+
+def _model(given: AnyModel, options: LLMOptions) -> Model:
+    if isinstance(given, str):
+        return Endpoint(given.strip(), options.url)
+    if hasattr(given, "reply"):
+        return given  # type: ignore[return-value]
+    return Function(given)
+
+
+def _spending(models: int, options: LLMOptions) -> list[Spending]:
+    """A count for each model, within one budget."""
+    prices = options.prices * models if len(options.prices) == 1 else options.prices
+    if len(prices) not in (0, models):
+        raise SpecError(f"{len(prices)} prices for {models} models: give one for all, or one for each in their order.")
+    if not prices:
+        tokens = None if options.budget is None else int(options.budget)
+        made = [Spending(tokens=tokens) for _ in range(models)]
+    else:
+        made = [Spending(price, cost=options.budget) for price in prices]
+    for one in made:
+        one.share([other for other in made if other is not one])
+    return made
