@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import subprocess
 import sys
@@ -13,25 +11,12 @@ import pytest
 
 from foils import load
 from foils.catalogue import KINDS
-from foils.cli import main
 from foils.core.spec import registry
 from foils.mine import Miner
 from foils.recipe import load_recipe, shipped
 from foils.terminal.negatives import _histogram
 from little import make_beir
-
-
-def foils(*arguments: str, check: int = 0) -> str:
-    """Run in this process: importing PyTorch anew for each command takes longer than the command."""
-    out, err, before = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["foils", *arguments]
-    try:
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        sys.argv = before
-    assert ended.value.code == check, err.getvalue()
-    return out.getvalue() if check == 0 else out.getvalue() + err.getvalue()
+from shell import foils
 
 
 @pytest.fixture(scope="module")

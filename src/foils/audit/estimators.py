@@ -252,5 +252,5 @@ def refuse_uninformative(sensitivity: float, specificity: float, name: str = "th
         raise UninformativeJudge(
             f"{name} finds {sensitivity:.1%} of what is relevant and as much as {1 - specificity:.1%} of what is not "
             f"(sensitivity + specificity = {sensitivity + specificity:.3f}, it must be above 1): its verdicts say "
-            "nothing. Take another judge."
+            "nothing. Leave it out, or take another judge."
         )

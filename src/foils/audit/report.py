@@ -27,6 +27,7 @@ from foils.core.atomic import replacing
 from foils.core.collection import Collection
 
 KIND, VERSION = "foils audit", 1
+_MANY_HOLES = 0.2
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +137,7 @@ class Audit:
             "rate": told,
             "estimates": self._estimates(),
             "population": int(negative.sum()),
+            "window": self._window(),
             "judged": int((negative[self.judged.drawn.at] & self.judged.known).sum()),
             "holes": holes,
             "strata": self._strata(),
@@ -148,7 +150,7 @@ class Audit:
             "proxies": self.proxies,
             "examples": examples(self.found, self.data, self.sheet.at, self.verdicts, self.options.examples),
             "price": None if self.price is None else dict(self.price),
-            "notes": list(self.notes),
+            "notes": [*self.notes, *self._warnings(holes)],
         }
         return {"kind": KIND, "version": VERSION, **{name: _plain(body[name]) for name in sorted(body)}}
 
@@ -157,6 +159,19 @@ class Audit:
         """What needs no judge; trends only."""
         mine = self.found.negative[self.sheet.at]
         return proxies(self.found, self.data, self.sheet.at[mine], self.sheet.weight[mine])
+
+    def _window(self) -> list[int] | None:
+        """The first and the last rank of the negatives; None where none has a rank."""
+        ranks = self.found.rank[self.found.negative & (self.found.rank > 0)]
+        return [int(ranks.min()), int(ranks.max())] if len(ranks) else None
+
+    def _warnings(self, holes: float | None) -> list[str]:
+        if holes is None or holes <= _MANY_HOLES:
+            return []
+        return [
+            f"{holes:.0%} of the negatives are holes, which the judge does not know: the rate is that of the others, "
+            "and may be far from the rate of all."
+        ]
 
     def _on_sheet(self) -> NDArray[np.int64]:
         return self.sheet.at[self.found.negative[self.sheet.at]]

@@ -47,7 +47,7 @@ def _head(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         value = f"{_percent(rate['value'])}  [{_percent(rate['low'])}, {_percent(rate['high'])}]"
         how = {"census": "counted"}.get(rate["method"], f"{rate['method']}, {rate['level']:.0%} interval")
         rows.append(("false negatives", f"{value}  {how}"))
-    rows.append(("of", f"{record['population']:,} negatives, ranks {_window(record['by']['rank'])}"))
+    rows.append(("of", f"{record['population']:,} negatives, ranks {_window(record['window'])}"))
     rows.append(("judged", f"{record['judged']:,}{_holes(record)}"))
     rows += [(name, text) for name, who in (("judge", "judge"), ("cheap judge", "cheap")) for text in _who(record[who])]
     others = {name: value for name, value in record["estimates"].items() if value is not None}
@@ -56,13 +56,8 @@ def _head(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     return rows
 
 
-def _window(ranks: Sequence[Mapping[str, Any]]) -> str:
-    names = [row["name"] for row in ranks]
-    firsts = [name for name in names if name[0].isdigit()]
-    if not firsts:
-        return "unknown"
-    last = firsts[-1].split("-")[-1]
-    return f"{firsts[0].split('-')[0]}-{last}" + (", and some without a rank" if len(firsts) < len(names) else "")
+def _window(window: Sequence[int] | None) -> str:
+    return "unknown" if window is None else f"{window[0]:,} to {window[1]:,}"
 
 
 def _holes(record: Mapping[str, Any]) -> str:
@@ -112,18 +107,20 @@ def _numbers(row: Mapping[str, Any]) -> list[str]:
 def _filters(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     if not listed:
         return []
-    grid = columns("step", "took", "rate before", "after", "of what it took", right=range(1, 5))
+    grid = columns("step", "took", "before, %", "after, %", "taken, %", right=range(1, 5))
     for row in listed:
         taken = row["dropped"]
         count = "" if taken is None else f"{taken['items']:,}"
         grid.add_row(escape(row["name"]), count, *(_interval(row[name]) for name in ("before", "after", "dropped")))
-    return [Text(""), grid]
+    note = "False negatives among what came to each step, what it let pass, and what it took."
+    return [Text(""), grid, Text(note, style="dim")]
 
 
 def _interval(part: Mapping[str, Any] | None) -> str:
     if part is None or part["rate"] is None:
         return "not judged"
-    return f"{_percent(part['rate'])} [{_percent(part['low'])}, {_percent(part['high'])}]"
+    rate, low, high = (100 * part[name] for name in ("rate", "low", "high"))
+    return f"{rate:.1f}" if low == high else f"{rate:.1f} [{low:.1f}-{high:.1f}]"
 
 
 def _proxies(found: Mapping[str, float]) -> list[RenderableType]:
