@@ -4,7 +4,7 @@ from foils.terminal.auditing import audited
 from foils.terminal.collections import inspected
 from foils.terminal.evaluating import spaces
 from foils.terminal.generations import difference, generations
-from foils.terminal.influences import influences
+from foils.terminal.influences import explained, influences
 from foils.terminal.layout import console, facts
 from foils.terminal.listings import parts, prompts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
@@ -16,6 +16,7 @@ __all__ = [
     "console",
     "difference",
     "examples",
+    "explained",
     "facts",
     "generations",
     "influences",

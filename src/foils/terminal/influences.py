@@ -38,6 +38,41 @@ def influences(record: Mapping[str, Any]) -> RenderableType:
     return Group(*parts, *(_pair(pair) for pair in record["top"]))
 
 
+def explained(record: Mapping[str, Any], examples: int) -> RenderableType:
+    """Phenomena: how common, what share of the gradient, how hard they push; then examples."""
+    grid = columns("the negative …", "negatives", "gradient", "pushes", right=(1, 2, 3))
+    for entry in record["phenomena"]:
+        lift = entry["lift"]
+        clear = lift["low"] is not None and (lift["low"] > 1 or lift["high"] < 1)
+        pushes = f"x {lift['value']:.2f} {_span(lift, 1, 2)}" if entry["pairs"] else "-"
+        shares = [f"{percent(entry[name]['value'])} {_span(entry[name])}" for name in ("prevalence", "gradient_share")]
+        grid.add_row(Text(entry["name"]), *shares, Text(pushes, style="" if clear else "dim"))
+    parts: list[RenderableType] = [
+        Text(f"{record['pairs']:,} mined negatives of {record['queries']:,} queries against a positive each;"),
+        Text("[95 % interval over queries]. Pushes: share of the gradient by share of the negatives."),
+        Text(""),
+        grid,
+        Text(f"Of {percent(record['none'])} of them no rule speaks."),
+    ]
+    for entry in record["phenomena"]:
+        for example in entry["examples"][:examples]:
+            said = f"{entry['name']}: {entry['says']}"
+            body = Group(
+                Text(said, style="bold"),
+                Text.assemble(("? ", "bold"), shorten(example["query"], 76)),
+                Text.assemble(("+ ", "green"), shorten(example["positive_sentence"] or example["positive"])),
+                Text.assemble(("- ", "red"), shorten(example["document_sentence"] or example["document"])),
+            )
+            parts += [Text(""), body]
+    return Group(*parts)
+
+
+def _span(values: Mapping[str, Any], scale: float = 100, digits: int = 0) -> str:
+    if values["low"] is None:
+        return ""
+    return f"[{scale * values['low']:.{digits}f} {scale * values['high']:.{digits}f}]"
+
+
 def _shares(title: str, groups: Sequence[Mapping[str, Any]]) -> RenderableType:
     grid = columns(title, "used", "of all", "mass", "gradient", "mean p", "gap", "above", right=range(1, 8))
     for group in groups:
