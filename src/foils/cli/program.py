@@ -16,6 +16,7 @@ from foils.cli.influencing import influence
 from foils.cli.listings import prompts, recipes, stages
 from foils.cli.negatives import check, export, mine, show
 from foils.cli.output import fail
+from foils.cli.reporting import report, watch
 from foils.cli.teaching import teach
 from foils.cli.training import evaluate, train
 from foils.core.errors import FoilsError
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-for command in (*_COMMANDS, calibrate, influence, generations, diff, rollback):
+for command in (*_COMMANDS, calibrate, influence, generations, diff, rollback, report, watch):
     app.command(command.__name__.rstrip("_"))(command)
 
 

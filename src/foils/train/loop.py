@@ -25,7 +25,7 @@ from transformers.utils import logging as hf_logging
 
 from foils.core.cache import publish
 from foils.core.errors import SpecError
-from foils.train import checkpoints, generations
+from foils.train import checkpoints, generations, journal
 from foils.train.cached import CachedObjective
 from foils.train.card import model_card
 from foils.train.curve import Curve, best_step, curve_of, exhausted
@@ -321,6 +321,7 @@ def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: f
     ]
     outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses, "health": seen}
     finish_record(job.out, {**outcome, **craft.remarks(job), "resumed": resumed, "seconds": round(seconds, 1)})
+    journal.remove(job.out)
     checkpoints.prune(job.out, generations.needed(job.out))
     shutil.rmtree(job.out / "eval", ignore_errors=True)
 

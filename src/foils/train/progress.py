@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 from transformers import (
@@ -17,12 +18,14 @@ from transformers import (
 
 from foils.train.curve import curve_of
 from foils.train.dev import METRIC
+from foils.train.journal import BEGUN, write_line
 
 log = logging.getLogger(__name__)
 
 
 def show_progress(trainer: Any) -> None:
-    """A bar where there is a terminal, else a line in the log now and then."""
+    """A bar where there is a terminal, else a line in the log now and then; and the journal."""
+    trainer.add_callback(Journal())
     trainer.remove_callback(PrinterCallback)
     if trainer.pop_callback(ProgressCallback) is not None:
         trainer.add_callback(Bar())
@@ -45,6 +48,22 @@ class Bar(ProgressCallback):  # type: ignore[misc]
         shown = {name: f"{value:.3f}" for name, value in (logs or {}).items() if name == "loss" or "@" in name}
         if state.is_world_process_zero and self.training_bar is not None and shown:
             self.training_bar.set_postfix(shown)
+
+
+class Journal(TrainerCallback):  # type: ignore[misc]
+    """Writes what is logged into the journal of the run as it happens; see `foils.train.journal`."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Which step this process goes on from, and what was logged until then."""
+        if state.is_world_process_zero:
+            write_line(Path(args.output_dir), {BEGUN: state.global_step, "steps": state.max_steps})
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """The newest entry of the log."""
+        if state.is_world_process_zero and state.log_history:
+            write_line(Path(args.output_dir), state.log_history[-1])
 
 
 class Lines(TrainerCallback):  # type: ignore[misc]

@@ -1,0 +1,137 @@
+"""False negatives: what an audit measured. The file may be older or younger than this; what it lacks is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from foils.report import charts
+from foils.report.blocks import Block, Plot, Section, Table, Words
+from foils.report.figures import count, flat, interval, real, share
+
+_SHOWN = 24  # rows of a plot of intervals
+_BY = {"source": "By source", "rank": "By rank", "difficulty": "By difficulty of the query"}
+
+
+def audited(audit: Mapping[str, Any]) -> Section:
+    """Rate with interval, by source, rank and difficulty, before and after each filter, and examples."""
+    blocks: list[Block] = []
+    rate = audit.get("rate") or {}
+    if rate.get("value") is not None:
+        text = f"{interval(rate, percent=True)} of the negatives are relevant"
+        level = f", {100 * rate['level']:.0f} % interval" if rate.get("level") else ""
+        blocks.append(Words(f"{text}{level}, {rate.get('method', '')} estimate.", ""))
+    blocks += _judge(audit)
+    by = audit.get("by") or {}
+    for name, title in _BY.items():
+        if by.get(name):
+            blocks.append(_rates(f"audit-{name}", title, by[name]))
+    if by.get("filter"):
+        blocks.append(_filters(by["filter"]))
+    if audit.get("strata"):
+        blocks.append(_strata(audit["strata"]))
+    if audit.get("proxies"):
+        rows = [[name.replace("_", " "), _proxy(value)] for name, value in audit["proxies"].items()]
+        note = "No judgement is behind these: they are for trends between runs, not for rates."
+        blocks.append(Table("Proxies without labels", ("Proxy", "Value"), rows, (1,), note=note, folded=True))
+    if audit.get("examples"):
+        blocks.append(_examples(audit["examples"]))
+    lead = f"{count(audit.get('judged'))} of {count(audit.get('population'))} negatives were judged."
+    return Section("audit", "False negatives", blocks, lead if audit.get("judged") else "")
+
+
+def _judge(audit: Mapping[str, Any]) -> list[Block]:
+    judge = audit.get("judge") or {}
+    measured = [f"{name} {real(judge[name])}" for name in ("precision", "recall", "kappa", "ece") if name in judge]
+    text = f"Judge: {judge.get('name', '')} ({judge.get('kind', '')})" if judge else ""
+    if measured:
+        text += ", " + ", ".join(measured)
+    if audit.get("holes") is not None:
+        text += f". {share(audit['holes'])} of the sample could not be judged"
+    return [Words(text + ".")] if text else []
+
+
+def _rates(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Plot:
+    values = [
+        {
+            "name": str(row.get("name")),
+            "value": row["rate"],
+            "low": row.get("low"),
+            "high": row.get("high"),
+            "tone": "",
+            "n": count(row.get("judged")),
+            "label": f"{row.get('name')}   {interval({**row, 'value': row['rate']}, percent=True)}"
+            f"   {count(row.get('judged'))} judged",
+        }
+        for row in rows[:_SHOWN]
+        if row.get("rate") is not None
+    ]
+    head = {
+        "name": title.removeprefix("By ").capitalize(),
+        "value": "Rate",
+        "low": "Low",
+        "high": "High",
+        "n": "Judged",
+    }
+    return Plot(
+        name, title, charts.intervals("false negatives", ".0%"), values, "", head, max(60, 40 * len(values) + 40)
+    )
+
+
+def _filters(rows: Sequence[Mapping[str, Any]]) -> Table:
+    listed = []
+    for row in rows:
+        sides = [row.get(side) or {} for side in ("before", "after", "dropped")]
+        listed.append(
+            [
+                str(row.get("name")),
+                *(interval({**s, "value": s.get("rate", s.get("value"))}, percent=True) for s in sides),
+            ]
+        )
+    head = ("Filter", "Before it", "After it", "Of what it dropped")
+    return Table("Rate before and after each filter", head, listed, (1, 2, 3))
+
+
+def _strata(rows: Sequence[Mapping[str, Any]]) -> Table:
+    listed = [
+        [
+            str(row.get("source", "")),
+            _ends(row.get("ranks"), 0),
+            _ends(row.get("scores"), 3),
+            count(row.get("items")),
+            count(row.get("judged")),
+            count(row.get("false")),
+            interval({**row, "value": row.get("rate")}, percent=True),
+        ]
+        for row in rows
+    ]
+    head = ("Source", "Ranks", "Scores", "Negatives", "Judged", "False", "Rate")
+    return Table("Strata", head, listed, (3, 4, 5, 6), folded=True)
+
+
+def _ends(pair: Any, digits: int) -> str:
+    if not isinstance(pair, Sequence) or isinstance(pair, str) or len(pair) != 2:
+        return ""
+    low, high = (None if end is None else f"{end:.{digits}f}" for end in pair)
+    return f"{low or ''}–{high or ''}"
+
+
+def _proxy(value: Any) -> str:
+    return real(value) if isinstance(value, int | float) else flat(str(value), 80)
+
+
+def _examples(rows: Sequence[Mapping[str, Any]]) -> Table:
+    listed: list[list[str]] = []
+    tones: dict[int, str] = {}
+    for row in rows[:40]:
+        verdict: Any = row.get("verdict")
+        said = {1: "relevant", 0: "not relevant"}.get(verdict, str(verdict))  # True and False are 1 and 0
+        if said == "relevant":
+            tones[len(listed)] = "bad"
+        chance = row.get("probability")
+        found = " ".join(filter(None, [str(row.get("source") or ""), f"#{row['rank']}" if row.get("rank") else ""]))
+        said += f" ({share(chance)})" if isinstance(chance, int | float) else ""
+        texts = [flat(str(row.get(name) or ""), most) for name, most in (("query", 160), ("document", 300))]
+        listed.append([*texts, found, said, flat(str(row.get("reason") or ""), 200)])
+    head = ("Query", "Negative", "Found by", "Verdict", "Why")
+    return Table("Examples of verdicts", head, listed, (), tones, folded=True)
