@@ -34,7 +34,9 @@ def test_a_sheet_first_then_its_labels(mined, little, tmp_path):
     out = tmp_path / "audit"
     shown = foils("audit", mined, "--data", little, "--budget", "40", "-o", str(out))
     assert "Fill in the column 'label'" in shown.replace("\n", " ")
-    assert json.loads((out / "audit.json").read_text())["rate"] is None
+    planned = json.loads((out / "audit.json").read_text())
+    assert planned["rate"] is None
+    assert sum(row["drawn"] for row in planned["strata"]) == 40
     with (out / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     for place, row in enumerate(rows):

@@ -220,6 +220,7 @@ class Audit:
                 {
                     **described(stratum),
                     "items": int(self.judged.strata.sizes[number]),
+                    "drawn": int((of[self.sheet.at] == number).sum()),
                     "judged": len(rows),
                     "false": int(false) if false.is_integer() else false,
                     "rate": one.value if len(rows) else None,

@@ -48,7 +48,8 @@ def _head(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
         how = {"census": "counted"}.get(rate["method"], f"{rate['method']}, {rate['level']:.0%} interval")
         rows.append(("false negatives", f"{value}  {how}"))
     rows.append(("of", f"{record['population']:,} negatives, ranks {_window(record['window'])}"))
-    rows.append(("judged", f"{record['judged']:,}{_holes(record)}"))
+    if rate is not None:
+        rows.append(("judged", f"{record['judged']:,}{_holes(record)}"))
     rows += [(name, text) for name, who in (("judge", "judge"), ("cheap judge", "cheap")) for text in _who(record[who])]
     others = {name: value for name, value in record["estimates"].items() if value is not None}
     if others:
@@ -153,10 +154,14 @@ def _examples(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 
 
 def _planned(record: Mapping[str, Any], out: Path | None) -> list[RenderableType]:
-    grid = columns("found by", "ranks", "items", right=(2,))
+    grid = columns("found by", "ranks", "items", "to judge", right=(2, 3))
+    counts: dict[tuple[str, str], tuple[int, int]] = {}
     for row in record["strata"]:
         ranks = "all" if row["ranks"] is None else "-".join("" if end is None else str(end) for end in row["ranks"])
-        grid.add_row(row["source"], ranks, f"{row['items']:,}")
+        items, drawn = counts.get((row["source"], ranks), (0, 0))
+        counts[row["source"], ranks] = items + row["items"], drawn + row["drawn"]
+    for (source, ranks), (items, drawn) in counts.items():
+        grid.add_row(source, ranks, f"{items:,}", f"{drawn:,}")
     parts: list[RenderableType] = [grid, Text(""), *_proxies(record["proxies"])]
     for name, price in (record["price"] or {}).items():
         told = ", ".join(f"{key} {value}" for key, value in price.items())
