@@ -41,6 +41,7 @@ OTHERS = {
     "AdaptiveMix": {"kinds": ("bm25", "student"), "weights": (2.0, 1.0)},
     "Mix": {"kinds": ("bm25", "student"), "weights": (2.0, 1.0)},
     "Doubted": {"by": "judge"},
+    "Relevance": {"path": str(Path(__file__).with_name("thresholds.json"))},
     "Groups": {"ordered": 2, "hard": 3, "rest": 4, "window": 6},
 }
 POOL = BM25(k=12) + Dense("student", k=12) + Random(k=5)

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.stats import binom
+from scipy.stats import t as student
 
 from foils.core import risk
 
@@ -53,6 +54,39 @@ def test_weights_have_no_unit_and_nothing_kept_shows_nothing():
     assert np.allclose(risk.log_p(kept, false, 0.1), risk.log_p(7 * kept, false, 0.1))
     assert risk.log_p(np.zeros((50, 2)), np.zeros((50, 2)), 0.1).tolist() == [0.0, 0.0]
     assert risk.log_p(np.zeros((0, 2)), np.zeros((0, 2)), 0.1).tolist() == [0.0, 0.0]
+
+
+def test_hall_s_statistic_is_the_one_of_the_docstring():
+    rng = np.random.default_rng(4)
+    kept = np.full((120, 2), 8.0)
+    false = rng.binomial(8, 0.05, (120, 2)).astype(float)
+    found = risk.log_p(kept, false, 0.1, "asymptotic", unit=2.0)
+    for j in range(2):
+        gain = [*(false[:, j] - 0.1 * kept[:, j]), 0.9 * 2.0]
+        n, mean, spread = len(gain), np.mean(gain), np.std(gain, ddof=1)
+        z, g = mean / spread, np.mean((gain - mean) ** 3) / spread**3
+        exact = student.logcdf(n**0.5 * (z + g * z**2 / 3 + g**2 * z**3 / 27 + g / (6 * n)), n - 1)
+        assert found[j] == pytest.approx(exact, rel=0.02)
+    assert risk.log_p(0 * kept, 0 * kept, 0.1, "asymptotic").tolist() == [0.0, 0.0]
+    points = np.linspace(-6, 3, 40)
+    assert np.allclose(risk.log_t(points, 30), student.logcdf(points, 30), atol=0.02)
+
+
+@pytest.mark.parametrize("m", [1, 8, 50])
+@pytest.mark.parametrize("spread", [0.05, 0.3])
+def test_the_asymptotic_test_errs_about_as_often_as_it_says_and_finds_more(m, spread):
+    rng = np.random.default_rng(5)
+    rounds, n, target = 2_000, 150, 0.1
+    kept = np.full((n, rounds), float(m))
+
+    def passes(rate, test):
+        p = rng.beta(rate * (1 / spread - 1), (1 - rate) * (1 / spread - 1), (n, rounds))
+        return (risk.log_p(kept, rng.binomial(m, p).astype(float), target, test) <= math.log(0.05)).mean()
+
+    assert passes(target, "asymptotic") <= 0.06
+    assert passes(target / 2, "asymptotic") >= passes(target / 2, "exact") - 0.02
+    few = np.ones((20, 1))
+    assert risk.log_p(few, 0 * few, 0.02, "asymptotic")[0] > math.log(0.05)  # 20 labels show no 2 %
 
 
 @pytest.mark.parametrize("spread", [0.05, 0.3, 0.9])

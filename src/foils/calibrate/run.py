@@ -145,13 +145,14 @@ def _refuse(samples: list[Sample]) -> None:
     queries, labels = len(whole.order[0]), int((whole.weight > 0).sum())
     if not any(sample.able for sample in samples):
         best = float(whole.hopes.min(initial=0.0))
-        least = risk.needed(stage.target, stage.level)
+        least = risk.needed(stage.target, stage.level) if stage.test == "exact" else queries + 1
         more = max(least, math.ceil(queries * math.log(1 - stage.level) / best)) if best < 0 else least
         raise DataError(
             f"{stage!r}: {labels:,} labels of {queries:,} queries are too few: even if none of them were false, they "
             f"could not show a rate of at most {stage.target:.1%} with {stage.level:.0%} confidence. That takes labels "
             f"of about {more:,} queries, and more with each false one among what is kept.",
-            remedy="Label more (foils audit --budget), raise target, or lower level.",
+            remedy="Label more (foils audit --budget), raise target, or lower level"
+            + (", or pass test='asymptotic'." if stage.test == "exact" else "."),
         )
     if any(sample.chosen is not None for sample in samples):
         return

@@ -78,7 +78,10 @@ class Sample:
     def hopes(self) -> Floats:
         """Logarithms of the p-values if nothing were false: what the sample could show at best."""
         kept = self.outcomes[0]
-        return risk.log_p(kept, np.zeros_like(kept), self.target)
+        return self._log_p(kept, np.zeros_like(kept), self.target)
+
+    def _log_p(self, kept: Floats, false: Floats, target: float) -> Floats:
+        return risk.log_p(kept, false, target, self.seen.cut.stage.test, float(self.weight.max(initial=0.0)))
 
     @property
     def target(self) -> float:
@@ -104,8 +107,8 @@ class Sample:
     def passed(self, target: float) -> NDArray[np.bool_]:
         """Which thresholds pass for a target."""
         kept, false = self.outcomes
-        hopes = risk.log_p(kept, np.zeros_like(kept), target)
-        return risk.passing(risk.log_p(kept, false, target), hopes, self.level)
+        hopes = self._log_p(kept, np.zeros_like(kept), target)
+        return risk.passing(self._log_p(kept, false, target), hopes, self.level)
 
     def lowest_target(self) -> float | None:
         """The lowest target, in whole per cent, for which a threshold passes; None if none does up to half."""

@@ -1,4 +1,4 @@
-"""Is a rate below a bound, by a sample of queries? Learn-then-test, with p-values that hold for every sample size.
+"""Is a rate below a bound, by a sample of queries? Learn then test, with exact or asymptotic p-values.
 
 Angelopoulos, Bates, Candès, Jordan and Lei 2021, Learn then Test, arXiv:2110.01052: of many thresholds, each is tested
 for the hypothesis that its risk is above the target, and one whose hypothesis is rejected is used; the error of any
@@ -13,36 +13,55 @@ The unit is the query: judgements of one query's documents are not independent.
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Test = Literal["exact", "asymptotic"]
 
 CAP = 0.95  # of the largest bet that cannot lose everything
 _SPARE = 0.2  # of what a sample shows beyond the minimum, before the first test
 
 
-def log_p(kept: Floats, false: Floats, target: float) -> Floats:
+def log_p(kept: Floats, false: Floats, target: float, test: Test = "exact", unit: float = 1.0) -> Floats:
     """Natural logarithm of a p-value for "of what is kept, at least the share ``target`` is false".
 
-    With ``G_q = false_q - α kept_q`` the hypothesis is ``E G >= 0``. As ``G_q <= (1-α) max_q kept_q =: g``, the wealth
+    With ``G_q = false_q - α kept_q`` the hypothesis is ``E G >= 0``.
+
+    exact: as ``G_q <= (1-α) max_q kept_q =: g``, the wealth
     ``K_n = Π_q (1 - ν_q G_q / g)`` with bets ``0 <= ν_q < 1`` that depend on earlier queries only is a supermartingale
     under it, and ``1 / max_n K_n`` is a p-value (Ville 1939; Waudby-Smith and Ramdas 2024, Estimating means of bounded
     random variables by betting, arXiv:2010.09686, section 4). The bets follow their approximate Kelly rule
     ``ν = -m / v`` with m the mean and v the mean square of the earlier ``G/g`` (begun with one made-up query that kept
     everything and had nothing false), at most 0.95. Where nothing is false p is close to ``(1-α)^n``, that of the exact
-    binomial test; where a query has few false ones of many, it is far smaller than Hoeffding's and Bentkus's.
+    binomial test; where a query has few false ones of many, it is far smaller than Hoeffding's and Bentkus's. It holds
+    for every number of queries and every dependence within them, and therefore has to reckon with rare queries all of
+    whose candidates are false: below ``needed`` queries it shows nothing.
+
+    asymptotic: the t statistic of G with its skewness removed, ``√n (z + g z²/3 + g² z³/27 + g/(6n))`` for z the mean
+    over the standard deviation and g the skewness (Hall 1992, On the removal of skewness by transformation, JRSS B 54),
+    with one made-up query whose single label, of weight ``unit``, is false, so that few labels without a false one show
+    little. It holds for many queries only. In simulations with clusters of 1 to 50 it passes a rate at the target in
+    3.5 to 5.5 % of the samples instead of 5, from 100 queries on, and in up to 10 % with 46 queries of which a few have
+    nothing but false ones; in return it needs a third to a tenth of the queries.
 
     Args:
         kept: weight of what each query keeps under each threshold, float64 (queries, thresholds), >= 0; the queries in
             an order that does not depend on what is false.
         false: weight of what is false of it, same shape, at most ``kept``.
         target: α, above 0 and below 1.
+        test: which one.
+        unit: weight of one label.
 
     Returns:
         float64 (thresholds,), at most 0; 0 where nothing is kept.
     """
+    return _betting(kept, false, target) if test == "exact" else _hall(kept, false, target, unit)
+
+
+def _betting(kept: Floats, false: Floats, target: float) -> Floats:
     largest = (1 - target) * kept.max(axis=0, initial=0.0)
     gain = (false - target * kept) / np.where(largest > 0, largest, 1.0)
     made_up = target / (1 - target)
@@ -53,6 +72,31 @@ def log_p(kept: Floats, false: Floats, target: float) -> Floats:
     wealth = np.cumsum(np.log1p(-bet * gain), axis=0)
     best: Floats = -wealth.max(axis=0, initial=0.0)
     return best
+
+
+def _hall(kept: Floats, false: Floats, target: float, unit: float) -> Floats:
+    made_up = np.full((1, kept.shape[1]), (1 - target) * unit)
+    gain = np.concatenate([false - target * kept, made_up])
+    n, mean = len(gain), gain.mean(axis=0)
+    off = gain - mean
+    spread = np.sqrt((off**2).sum(axis=0) / max(1, n - 1))
+    some = (kept.max(axis=0, initial=0.0) > 0) & (spread > 0)
+    spread = np.where(some, spread, 1.0)
+    skew, z = (off**3).mean(axis=0) / spread**3, mean / spread
+    t = np.sqrt(n) * (z + skew * z**2 / 3 + skew**2 * z**3 / 27 + skew / (6 * n))
+    return np.where(some, np.minimum(log_t(t, n - 1), 0.0), 0.0)
+
+
+def log_t(t: Floats, degrees: int) -> Floats:
+    """Logarithm of the probability that Student's t is at most ``t``, (n,), by Wallace's normal approximation (1959).
+
+    Within 1 % of the probability from 20 degrees of freedom on.
+    """
+    size = np.sqrt(degrees * np.log1p(t**2 / degrees)) * (8 * degrees + 1) / (8 * degrees + 3)
+    tails = [0.5 * math.erfc(min(z, 37.0) / math.sqrt(2)) for z in size.tolist()]
+    tail = np.array(tails)
+    logs: Floats = np.where(t <= 0, np.log(tail), np.log1p(-tail))
+    return logs
 
 
 def _before(values: Floats) -> Floats:
@@ -88,7 +132,7 @@ def passing(logs: Floats, hopes: Floats, level: float) -> NDArray[np.bool_]:
 
 
 def needed(target: float, level: float) -> int:
-    """Fewest queries with a label that could show a rate below the target, if none of their labels is false.
+    """Fewest queries with a label that could show a rate below the target, exactly, if none of their labels is false.
 
     >>> needed(0.02, 0.95), needed(0.1, 0.95)
     (157, 30)

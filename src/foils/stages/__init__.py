@@ -8,6 +8,7 @@ from foils.stages.context import Context
 from foils.stages.curriculum import Grades, Groups
 from foils.stages.denoise import Denoise
 from foils.stages.diverse import MMR
+from foils.stages.doubts import Contested, MixtureWeight, Relevance
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
@@ -43,6 +44,7 @@ __all__ = [
     "Capped",
     "Cluster",
     "ClusterQuery",
+    "Contested",
     "Context",
     "CrossEncoder",
     "Debiased",
@@ -62,6 +64,7 @@ __all__ = [
     "MarginQuantile",
     "Mix",
     "MixtureNoise",
+    "MixtureWeight",
     "NearPositive",
     "NoAnswer",
     "PerCluster",
@@ -78,6 +81,7 @@ __all__ = [
     "Random",
     "RankPrior",
     "Ranks",
+    "Relevance",
     "Sampler",
     "Scorer",
     "SemiHard",

@@ -22,7 +22,19 @@ from foils.stages.context import Context
 from foils.stages.stage import Columns, Stage, complete, need_candidates
 
 # Names that mean something in columns and sources.
-_TAKEN = ("score", "bm25", "run", "trajectory", "grade", "weight", "random", "deepened", "relaxed", "qrels")
+_TAKEN = (
+    "score",
+    "bm25",
+    "run",
+    "trajectory",
+    "grade",
+    "weight",
+    "relevance",
+    "random",
+    "deepened",
+    "relaxed",
+    "qrels",
+)
 
 
 class Writer(Stage):
