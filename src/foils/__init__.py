@@ -1,7 +1,8 @@
 """foils: the negatives that dense retrievers are trained with.
 
-``load`` a collection, ``mine`` negatives with a pipeline of stages, open them again as `Negatives`. Training and
-evaluation import their own libraries: ``from foils.train import train``, ``from foils.evaluate import evaluate``.
+``load`` a collection, ``mine`` negatives with a pipeline of stages, open them again as `Negatives`, ``compare`` ways of
+training with them. Training and evaluation import their own libraries: ``from foils.train import train``,
+``from foils.evaluate import evaluate``.
 """
 
 from foils.audit import audit
@@ -12,6 +13,19 @@ from foils.core.pairs import Pairs
 from foils.core.spec import parse
 from foils.mine import Miner, mine
 from foils.store import Negatives
+from foils.study import compare
 from foils.version import __version__
 
-__all__ = ["Collection", "Miner", "Negatives", "Pairs", "__version__", "audit", "check", "load", "mine", "parse"]
+__all__ = [
+    "Collection",
+    "Miner",
+    "Negatives",
+    "Pairs",
+    "__version__",
+    "audit",
+    "check",
+    "compare",
+    "load",
+    "mine",
+    "parse",
+]

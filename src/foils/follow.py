@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.phase import Job, Trained, check_reading, mine_phase, train_phase
-from foils.phases import follow_phases
+from foils.phases import check_phases, follow_phases
 from foils.recipe_values import Recipe
 
 if TYPE_CHECKING:
     from foils.train import TrainOptions
 
-__all__ = ["Job", "Trained", "follow"]
+__all__ = ["Job", "Trained", "check", "follow"]
 
 
 def follow(
@@ -41,15 +41,11 @@ def follow(
         PipelineError: the loss reads a score that nothing says.
     """
     job, folder = job or Job(), Path(out)
+    check(recipe, model, job)
     if len(recipe.phases) > 1:
-        if job.negatives is not None:
-            raise SpecError(f"--negatives: recipe {recipe.name!r} mines in {len(recipe.phases)} phases; leave it out.")
         return follow_phases(recipe, data, model, out=folder, job=job, options=options)
     phase = recipe.only
-    _check_models(recipe, job)
     mined = None
-    if job.negatives is None:
-        check_reading(phase, job.encoders)
     if phase.mine is not None and job.negatives is None:
         mined = mine_phase(phase.mine, data, model, job=job, out=folder / "negatives")
     negatives = mined or job.negatives
@@ -59,6 +55,24 @@ def follow(
         phase, data, model, student=model, negatives=kept, job=job, out=folder, options=options, notes=notes
     )
     return Trained(run, mined)
+
+
+def check(recipe: Recipe, model: Any, job: Job) -> None:
+    """What can be said without the collection, before anything is mined or trained; see `follow`.
+
+    Raises:
+        SpecError: a model is given that the recipe does not name, or negatives for a recipe of several phases.
+        PipelineError: the loss reads a score that nothing says.
+        ModelError: a model that is to be a cross-encoder cannot be one.
+    """
+    if len(recipe.phases) > 1:
+        if job.negatives is not None:
+            raise SpecError(f"--negatives: recipe {recipe.name!r} mines in {len(recipe.phases)} phases; leave it out.")
+        check_phases(recipe, model, job)
+    else:
+        _check_models(recipe, job)
+        if job.negatives is None:
+            check_reading(recipe.only, job.encoders)
 
 
 def _check_models(recipe: Recipe, job: Job) -> None:

@@ -40,9 +40,6 @@ def follow_phases(
     from foils.train import TrainOptions
     from foils.train.run import MODEL, Run, agree, finish_record, read_record, start_record
 
-    _check_models(recipe, job)
-    _check_teachers(recipe, model, job)
-    _check_names(recipe, job)
     settings = {
         "recipe": recipe.text()["phases"],
         "data": data.fingerprint,
@@ -164,6 +161,13 @@ class _Done:
         self.models[phase.name] = str(taught.model)
         made = {"model": str(taught.model.relative_to(self.out)), "steps": taught.steps, **taught.metrics}
         self.report.append({"name": phase.name, **made, "seconds": taught.record["seconds"]})
+
+
+def check_phases(recipe: Recipe, model: Any, job: Job) -> None:
+    """Refuse models that the phases do not take, or that cannot be what they are to be; see `foils.follow.check`."""
+    _check_models(recipe, job)
+    _check_teachers(recipe, model, job)
+    _check_names(recipe, job)
 
 
 def _check_models(recipe: Recipe, job: Job) -> None:

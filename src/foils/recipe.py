@@ -62,13 +62,34 @@ def load_recipe(name: str | Path) -> Recipe:
     Raises:
         SpecError: there is no such recipe, a key is unknown, or a value cannot be read.
     """
+    return recipe_of(read_source(name), label_of(name))
+
+
+def label_of(name: str | Path) -> str:
+    """What a recipe is called: its shipped name, or that of its file without suffix."""
+    return Path(name).stem if str(name).endswith((".yaml", ".yml")) else str(name)
+
+
+def read_source(name: str | Path) -> Any:
+    """What the YAML of a shipped recipe or of a file holds; see `recipe_of`.
+
+    Raises:
+        SpecError: there is no such recipe, or it is not YAML.
+    """
+    try:
+        return yaml.safe_load(source(name))
+    except yaml.YAMLError as error:
+        raise SpecError(f"recipe {label_of(name)!r}: not YAML: {error}") from None
+
+
+def recipe_of(content: Any, label: str) -> Recipe:
+    """A recipe from what its YAML holds.
+
+    Raises:
+        SpecError: a key is unknown, or a value cannot be read.
+    """
     import foils.train  # noqa: F401 - declares contrasts, losses and batches
 
-    label = Path(name).stem if str(name).endswith((".yaml", ".yml")) else str(name)
-    try:
-        content = yaml.safe_load(source(name))
-    except yaml.YAMLError as error:
-        raise SpecError(f"recipe {label!r}: not YAML: {error}") from None
     if not isinstance(content, dict):
         raise SpecError(f"recipe {label!r}: a mapping with the keys {', '.join(_KEYS)} is expected.")
     for key in content:

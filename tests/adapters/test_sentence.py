@@ -9,6 +9,7 @@ from foils.adapters import openvino, precision
 from foils.adapters.encoding import batches
 from foils.adapters.models import load_encoder
 from foils.adapters.sentence import CrossEncoderScorer, SentenceEncoder
+from foils.adapters.tally import TALLY
 from foils.core.errors import MissingExtra, ModelError
 
 torch = pytest.importorskip("torch")
@@ -308,3 +309,13 @@ def test_openvino_without_a_transformer_or_the_package(folder, monkeypatch):
         monkeypatch.setitem(sys.modules, "openvino", types.ModuleType("openvino"))
     with pytest.raises(ModelError, match=r"openvino:static: it has no transformer"):
         openvino.compiled(static(), "auto", "static")
+
+
+def test_what_models_do_is_counted(cross):
+    before = TALLY.counts()
+    encoder = SentenceEncoder(static())
+    encoder.encode(["one text", "another", "one text"], "query")
+    encoder.encode(["a document"], "document")
+    CrossEncoderScorer(cross).score(["a", "b"], ["c", "d"])
+    after = {name: count - before[name] for name, count in TALLY.counts().items()}
+    assert after == {"calls": 3, "queries": 2, "documents": 1, "pairs": 2}

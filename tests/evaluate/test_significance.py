@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from foils.evaluate import significance
-from foils.evaluate.significance import bootstrap_means, detectable, holm, interval, intervals, sign_flip
+from foils.evaluate.significance import (
+    all_over_seeds,
+    bootstrap_means,
+    detectable,
+    holm,
+    interval,
+    intervals,
+    over_seeds,
+    sign_flip,
+)
 
 GENERATOR = np.random.default_rng(7)
 NORMAL = GENERATOR.normal(0.05, 0.3, size=80)
@@ -175,3 +184,77 @@ def test_bootstrap_needs_values_and_a_level():
         interval([])
     with pytest.raises(ValueError, match="level=95"):
         interval([0.1], level=95)
+
+
+def _study(generator, seeds, queries, *, of_seeds, of_queries, mean=0.0):
+    """Differences of a study whose seeds and queries were drawn: (seeds, queries)."""
+    by_seed = generator.normal(0, of_seeds, (seeds, 1))
+    by_query = generator.normal(0, of_queries, (1, queries))
+    return mean + by_seed + by_query + generator.normal(0, 0.1, (seeds, queries))
+
+
+@pytest.mark.parametrize(("of_seeds", "of_queries"), [(0.03, 0.1), (0.002, 0.3), (0.02, 0.14)])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_intervals_over_seeds_cover_the_truth(seeds, of_seeds, of_queries):
+    generator = np.random.default_rng(seeds)
+    inside = wrong = 0
+    for _ in range(400):
+        found = over_seeds(
+            _study(generator, seeds, 60, of_seeds=of_seeds, of_queries=of_queries, mean=0.05) - 0.05, rounds=400
+        )
+        inside += found.interval.low <= 0 <= found.interval.high
+        wrong += found.p <= 0.05
+    assert inside / 400 >= 0.93  # three standard errors below .95 is .917; wide is allowed, narrow is not
+    assert wrong / 400 <= 0.07
+    if of_seeds == 0.03:
+        assert inside / 400 <= 0.99
+
+
+def test_resampling_three_seeds_would_not_cover():
+    """Why seeds are not resampled: where they decide, the interval is that of the least and the greatest of them."""
+    generator = np.random.default_rng(1)
+    inside = 0
+    for _ in range(300):
+        means = _study(generator, 3, 200, of_seeds=0.05, of_queries=0.01).mean(axis=1)
+        drawn = means[generator.integers(0, 3, (400, 3))].mean(axis=1)
+        low, high = np.quantile(drawn, [0.025, 0.975])
+        inside += low <= 0 <= high
+    assert inside / 300 < 0.85
+
+
+def test_over_one_seed_is_what_the_queries_say():
+    found = over_seeds(NORMAL[None])
+    assert found.interval == interval(NORMAL)
+    assert found.p == sign_flip(NORMAL).p
+    assert found.detectable == detectable(NORMAL)
+
+
+def test_over_seeds_that_agree_is_nearly_the_bootstrap_of_the_queries():
+    found = over_seeds(np.stack([NORMAL] * 3))
+    alone = interval(NORMAL)
+    assert (found.interval.low, found.interval.high) == pytest.approx((alone.low, alone.high))
+    assert found.p == pytest.approx(sign_flip(NORMAL).p, abs=0.02)
+    apart = over_seeds(np.stack([NORMAL - 0.1, NORMAL, NORMAL + 0.1]))
+    assert apart.interval.high - apart.interval.low > 2 * (alone.high - alone.low)
+    assert apart.p > found.p
+    assert apart.detectable > found.detectable
+
+
+def test_over_seeds_is_symmetric_and_refuses_nothing():
+    values = np.stack([NORMAL, NORMAL[::-1]])
+    assert over_seeds(values).p == pytest.approx(over_seeds(-values).p, abs=0.02)
+    assert over_seeds(np.zeros((3, 40))).p == 1.0
+    for wrong in (np.zeros((0, 3)), np.zeros((3, 0)), np.zeros(3)):
+        with pytest.raises(ValueError, match="at least one of each"):
+            over_seeds(wrong)
+    with pytest.raises(ValueError, match="not finite"):
+        over_seeds([[np.nan, 1.0], [0.0, 1.0]])
+
+
+def test_tables_of_unlike_seeds_are_measured_together():
+    one, three = NORMAL[None], np.stack([NORMAL, NORMAL + 0.02, NORMAL - 0.02])
+    for both, alone in zip(all_over_seeds([one, three]), (over_seeds(one), over_seeds(three)), strict=True):
+        assert both.interval.low == pytest.approx(alone.interval.low)
+        assert both.p == pytest.approx(alone.p, abs=2e-4)
+        assert both.interval.method == alone.interval.method
+    assert all_over_seeds([]) == []

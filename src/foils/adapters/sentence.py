@@ -15,6 +15,7 @@ from foils.adapters.encoding import batches, checked
 from foils.adapters.protocols import Kind, Scale
 from foils.adapters.routes import side
 from foils.adapters.streams import in_streams
+from foils.adapters.tally import TALLY
 from foils.adapters.weights import fingerprint
 from foils.core.errors import ModelError, need
 
@@ -110,6 +111,7 @@ class SentenceEncoder:
         """
         places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
         distinct = list(places)
+        TALLY.encoded(len(distinct), kind)
         vectors = np.empty((len(distinct), self.dim), np.float32)
         prompt, model = self.prompt(kind), side(self.model, kind)
         run = model.encode_query if kind == "query" else model.encode_document
@@ -226,6 +228,7 @@ class CrossEncoderScorer:
         torch = need("torch", "st")
         pairs, plain = list(zip(queries, docs, strict=True)), torch.nn.Identity()
         scores = np.empty(len(pairs), np.float32)
+        TALLY.scored(len(pairs))
         with _inference(self.model, self.max_length):
             lengths = np.zeros(len(pairs), np.int64)
             for side in (queries, docs):

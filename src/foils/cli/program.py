@@ -11,6 +11,7 @@ import typer
 from foils.cli.auditing import audit
 from foils.cli.calibrating import calibrate
 from foils.cli.collections import demo, import_, inspect
+from foils.cli.comparing import compare
 from foils.cli.generations import diff, generations, rollback
 from foils.cli.influencing import influence
 from foils.cli.listings import prompts, recipes, stages
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-for command in (*_COMMANDS, calibrate, influence, generations, diff, rollback, report, watch):
+for command in (*_COMMANDS, calibrate, compare, influence, generations, diff, rollback, report, watch):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -91,9 +91,9 @@ class Table:
                     worst[measure] = max(worst.get(measure, 0.0), versus.detectable)
         if not worst:
             return []
-        sizes = ", ".join(f"{_number(value)} {measure}" for measure, value in worst.items())
+        sizes = ", ".join(f"{number(value)} {measure}" for measure, value in worst.items())
         return [
-            f"unclear: not distinguishable from the baseline (p >= {_number(ALPHA, 2)}). "
+            f"unclear: not distinguishable from the baseline (p >= {number(ALPHA, 2)}). "
             f"So many queries show a true difference 4 times in 5 from about {sizes} up.",
         ]
 
@@ -101,23 +101,23 @@ class Table:
 def _cell(scores: Scores, measure: str) -> Text:
     from rich.text import Text
 
-    text = Text(f"{_number(scores.mean(measure)):>5} {_span(scores.intervals[measure])}")
+    text = Text(f"{number(scores.mean(measure)):>5} {_span(scores.intervals[measure])}")
     versus = scores.versus.get(measure)
     if versus is not None:
-        text.append(f"\n{_number(versus.difference, sign=True):>5} {_span(versus.interval, sign=True)}")
+        text.append(f"\n{number(versus.difference, sign=True):>5} {_span(versus.interval, sign=True)}")
         text.append(f"\n{_p(versus):>5} {versus.verdict}", style=_STYLES[versus.verdict])
     return text
 
 
 def _span(interval: Interval, *, sign: bool = False) -> str:
-    return f"[{_number(interval.low, sign=sign)} {_number(interval.high, sign=sign)}]"
+    return f"[{number(interval.low, sign=sign)} {number(interval.high, sign=sign)}]"
 
 
 def _p(versus: Comparison) -> str:
-    return "p<.001" if versus.p_holm < 0.001 else f"p {_number(versus.p_holm)}"
+    return "p<.001" if versus.p_holm < 0.001 else f"p {number(versus.p_holm)}"
 
 
-def _number(value: float, digits: int = 3, *, sign: bool = False) -> str:
+def number(value: float, digits: int = 3, *, sign: bool = False) -> str:
     """Without the leading zero, as tables of measures are usually set: ``.321``, ``-.004``, ``1.000``."""
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("+-").startswith("0.") else text
