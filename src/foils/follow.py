@@ -78,7 +78,8 @@ def check(recipe: Recipe, model: Any, job: Job) -> None:
 def _check_models(recipe: Recipe, job: Job) -> None:
     if job.teach is not None:
         raise SpecError(f"--set teach.…: recipe {recipe.name!r} teaches no cross-encoder; leave it out.")
-    wanted = recipe.only.reads()
+    mines = None if job.fallback is None else job.fallback.pipeline
+    wanted = tuple(dict.fromkeys((*recipe.only.reads(), *(() if mines is None else mines.encoders()))))
     for name in job.encoders:
         if name not in wanted:
             used = ", ".join(map(repr, wanted)) or "none"

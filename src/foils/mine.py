@@ -68,11 +68,8 @@ class Miner:
         given, pipeline = pipeline, resolve(pipeline, self.at)
         leaked = _leaked(data, split) if self.leaks == "skip" else np.zeros(0, np.int32)
         rows = self._rows(data, split, leaked)
-        cache = cache_root(self.cache)
-        ctx = Context(data, split, seed, rows, rows[:0], encoders, cache, self.progress)
-        columns = pipeline.check_columns(Columns(), ctx)
-        if not columns.candidates:
-            raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
+        ctx = Context(data, split, seed, rows, rows[:0], encoders, cache_root(self.cache), self.progress)
+        columns = _checked(pipeline, ctx)
         job = _job(ctx, pipeline, without_positives=self.without_positives, leaks=self.leaks)
         if self.queries is not None:
             job["queries"] = hashlib.sha256(rows.astype("<i4").tobytes()).hexdigest()
@@ -88,6 +85,16 @@ class Miner:
             counted["counts"]["skipped_leaks"] = len(leaked)
             counted["indexes"] = _indexes(pipeline, ctx)
             return staging.publish({"parts": -(-len(rows) // part_size(len(rows))), **counted})
+
+    def check(self, data: Collection, pipeline: Stage, *, split: str, encoders: Models) -> Columns:
+        """Refuse a pipeline that cannot work, without mining; returns the columns that mining with it would save.
+
+        Raises:
+            PipelineError: as `mine`.
+        """
+        rows = self.rows(data, split)
+        ctx = Context(data, split, 0, rows, rows[:0], encoders, cache_root(self.cache), self.progress)
+        return _checked(resolve(pipeline, self.at), ctx)
 
     def rows(self, data: Collection, split: str) -> NDArray[np.int32]:
         """The queries that it mines for, int32, ascending.
@@ -152,6 +159,13 @@ def mine(
     """
     stage = parse(pipeline) if isinstance(pipeline, str) else pipeline
     return Miner().mine(data, stage, split=split, seed=seed, encoders=encoders or {}, out=Path(out))
+
+
+def _checked(pipeline: Stage, ctx: Context) -> Columns:
+    columns = pipeline.check_columns(Columns(), ctx)
+    if not columns.candidates:
+        raise PipelineError(f"{pipeline!r} has no source, so it finds nothing. Begin with BM25(k=100) or another.")
+    return columns
 
 
 def part_size(queries: int) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foils.adapters.models import load_encoder
 from foils.adapters.precision import Precision
 from foils.core.collection import Collection
+from foils.core.errors import PipelineError
 from foils.core.pairs import Pairs
 from foils.core.spec import scheduled
 from foils.mine import Miner
@@ -169,19 +170,40 @@ def train_phase(
         share=phase.share,
         rate=phase.rate,
         guard=job.guard or phase.guard or MILD,
-        fallback=job.fallback or phase.fallback,
+        fallback=_fallback(phase, job, data, student),
         influence=job.influence,
     )
     return train(data, spec, model, out=out, seed=job.seed, options=options)
 
 
 def _mining(phase: Phase, job: Job) -> Mining | None:
-    """How to mine again, if the phase ever does; bi-encoders that were not given are the student as it is then."""
-    from foils.train.refresh import Mining, Never
+    """How to mine again, if the phase ever does."""
+    from foils.train.refresh import Never
 
-    if phase.mine is None or isinstance(phase.refresh, Never):
-        return None
-    given = {name: model for name, model in job.encoders.items() if name in phase.mine.encoders()}
-    models = open_models(phase.mine, given, precision=job.precision)
+    return None if phase.mine is None or isinstance(phase.refresh, Never) else _again(phase.mine, job)
+
+
+def _again(pipeline: Stage, job: Job) -> Mining:
+    """Bi-encoders that were not given are the student as it is then."""
+    from foils.train.refresh import Mining
+
+    given = {name: model for name, model in job.encoders.items() if name in pipeline.encoders()}
+    for name in sorted(crossing(pipeline) - set(given)):
+        raise PipelineError(f"{pipeline!r}: no cross-encoder {name!r} was given. Pass --encoder {name}=MODEL.")
+    models = open_models(pipeline, given, precision=job.precision)
     first = None if job.negatives is None else job.negatives.path
-    return Mining(phase.mine, models, given, job.seed, job.miner, job.precision, first)
+    return Mining(pipeline, models, given, job.seed, job.miner, job.precision, first)
+
+
+def _fallback(phase: Phase, job: Job, data: Collection, student: Any) -> Fallback | None:
+    """The fallback with what it may have to mine with; one that could not is refused now, not after a breach."""
+    back = job.fallback or phase.fallback
+    if back is None or back.mine is None or back.mining is not None:
+        return back
+    try:
+        mining = _again(back.mine, job)
+        models = {**mining.models, **dict.fromkeys(mining.students, load_encoder(student, precision=job.precision))}
+        job.miner.check(data, back.mine, split=job.split, encoders=models)
+    except PipelineError as error:
+        raise PipelineError(f"fallback: {error}") from None
+    return replace(back, mining=mining)

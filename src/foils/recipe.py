@@ -203,18 +203,15 @@ def load_fallback(given: Any) -> Fallback:
     """What a recipe says under ``fallback``: the name or file of a recipe, or a mapping.
 
     Raises:
-        SpecError: it cannot be read, or mines: a fallback trains on the negatives that there are.
+        SpecError: it cannot be read, or is no training of the student.
     """
     from foils.train.guard import Fallback
 
     if not isinstance(given, Mapping):
         only = load_recipe(given).only
-        if only.mine is not None or only.teach is not None:
-            raise SpecError(
-                f"fallback: recipe {str(given)!r} mines, and a fallback trains on the negatives that there are. Name "
-                f"one that does not, such as in-batch, or write contrast: {only.contrast!r} and loss: {only.loss!r}."
-            )
-        return Fallback(only.contrast, only.loss, only.refresh, only.rate)
+        if only.teach is not None:
+            raise SpecError(f"fallback: recipe {str(given)!r} trains no student; name one that does.")
+        return Fallback(only.contrast, only.loss, only.refresh, only.rate, only.mine)
     return Fallback.read(given)
 
 

@@ -84,6 +84,8 @@ class Phase:
         steps = () if self.mine is None else self.mine.steps()
         written = {getattr(step, "column", None) for step in steps}
         written |= {name for bringer in self.contrast.bringers() for name in bringer.brings()}
+        if self.fallback is not None and self.fallback.pipeline is not None:
+            mining = (*mining, *self.fallback.pipeline.encoders())
         training = (*self.contrast.reads(), *used, *(name for name in self.loss.reads() if name not in written))
         return tuple(dict.fromkeys((*mining, *(() if self.teach else training))))
 

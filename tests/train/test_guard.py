@@ -149,7 +149,7 @@ def test_recipes(tmp_path):
     assert found.fallback == Fallback(InBatch(), InfoNCE(temperature=0.1), Every(steps=9), 0.1)
     assert Fallback.read(found.fallback.text()) == found.fallback
     for given, said in (
-        ("bm25", "mines, and a fallback trains on the negatives that there are"),
+        ("rocketqa", "has several phases"),
         ({"contrsat": "Own()"}, "unknown key 'contrsat'. Did you mean 'contrast'"),
         ({"rate": 0}, "rate: 0 must be a number above 0"),
     ):

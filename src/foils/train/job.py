@@ -132,6 +132,7 @@ class Job(Work):
         docs: vectors of all documents where those stand; see `foils.train.towers`.
         asked: what was asked for, where the fallback has taken over; else None.
         back: the step that the fallback took over at.
+        good: the generation of negatives that was in use there.
     """
 
     data: Collection
@@ -142,6 +143,7 @@ class Job(Work):
     docs: NDArray[np.float32] | None = None
     asked: TrainSpec | None = None
     back: int = 0
+    good: int = 0
 
     long: ClassVar[int] = 2000
 

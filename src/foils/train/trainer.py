@@ -87,7 +87,7 @@ def train(
             if entry is not None:
                 check_same(folder, entry, spec)
                 after = prepare(data, fallen(spec), open_student(model), wanted, seed=seed, place=place)
-                job = replace(after, asked=spec, back=int(entry["back"]))
+                job = replace(after, asked=spec, back=int(entry["back"]), good=int(entry["generation"]))
             try:
                 return loop.run(job, place)
             except Breached:

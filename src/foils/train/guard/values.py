@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from foils.core.declared import Declared, Kind, declare, require
 from foils.core.errors import SpecError
 from foils.core.spec import parse
 from foils.core.text import did_you_mean
-from foils.train.refresh import Never, Refresh
+from foils.train.refresh import Alongside, Mining, Never, Refresh
 
 if TYPE_CHECKING:
+    from foils.stages.stage import Stage
     from foils.train.contrasts import Contrast
     from foils.train.job import TrainSpec
     from foils.train.losses import Loss
@@ -73,17 +74,23 @@ MILD = Guard(dev=None, loss=None, document=None, hub=None, above=None)
 class Fallback:
     """What a run goes on with after a breach: simpler, on the negatives that its last good checkpoint used.
 
+    Or on what it mines otherwise, with the weights of that checkpoint.
+
     Attributes:
         contrast: whom a query is compared with.
         loss: what is minimised.
-        refresh: when negatives are mined again, as the run mines; never by default.
+        refresh: when negatives are mined again, as before the breach unless ``mine`` says otherwise; never by default.
         rate: factor of the run's learning rate.
+        mine: mines a generation at once, and those of ``refresh``; None to keep the negatives.
+        mining: the same with its models, which recipes fill in; in Python give this one.
     """
 
     contrast: Contrast
     loss: Loss
     refresh: Refresh
     rate: float = 1.0
+    mine: Stage | None = None
+    mining: Mining | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> Self:
@@ -92,7 +99,7 @@ class Fallback:
         Raises:
             SpecError: an unknown key, or a value that cannot be read.
         """
-        known = ("contrast", "loss", "refresh", "rate")
+        known = ("mine", "contrast", "loss", "refresh", "rate")
         for key in given:
             if key not in known:
                 there = ", ".join(known)
@@ -105,11 +112,18 @@ class Fallback:
             parse(str(given.get("loss", "InfoNCE()")), "loss"),
             parse(str(given.get("refresh", "Never()")), "refresh"),
             float(rate),
+            parse(str(given["mine"])) if given.get("mine") else None,
         )
+
+    @property
+    def pipeline(self) -> Stage | None:
+        """What it mines with, however it was given."""
+        return self.mine if self.mining is None else self.mining.pipeline
 
     def text(self) -> dict[str, Any]:
         """As a recipe says it; what is as usual is left out."""
-        said: dict[str, Any] = {"contrast": repr(self.contrast), "loss": repr(self.loss)}
+        mined = {} if self.pipeline is None else {"mine": repr(self.pipeline)}
+        said: dict[str, Any] = {**mined, "contrast": repr(self.contrast), "loss": repr(self.loss)}
         if not isinstance(self.refresh, Never):
             said["refresh"] = repr(self.refresh)
         return said if self.rate == 1 else {**said, "rate": self.rate}
@@ -132,8 +146,11 @@ def fallen(spec: TrainSpec) -> TrainSpec:
         raise SpecError(
             f"fallback: {back.contrast!r} trains other sides of the model than {spec.contrast!r} and cannot take over."
         )
+    if back.pipeline is not None:
+        _check_mining(back, spec)
     made = replace(
         spec,
+        mining=back.mining or spec.mining,
         contrast=back.contrast,
         loss=back.loss,
         refresh=back.refresh,
@@ -146,6 +163,18 @@ def fallen(spec: TrainSpec) -> TrainSpec:
         raise SpecError(f"fallback: {back.text()} follows a moving average of the weights that the run has not kept.")
     made.columns()
     return made
+
+
+def _check_mining(back: Fallback, spec: TrainSpec) -> None:
+    if back.mining is None:
+        raise SpecError(f"fallback: {back.mine!r}: nothing says with what models. Give Fallback(mining=Mining(…)).")
+    if spec.refresh.chunks > 1 or back.refresh.chunks > 1:
+        raise SpecError("fallback: one that mines does so for all queries; it does not go with refresh: …(chunks=…).")
+    if isinstance(spec.refresh, Alongside) and spec.refresh.miner == "elsewhere":
+        raise SpecError(
+            f"fallback: one that mines does not go with {spec.refresh!r}, whose process would go on as before the "
+            "breach. Let the trainer start it (miner='started'), or refresh with Every(…)."
+        )
 
 
 def remembers(spec: TrainSpec, other: TrainSpec) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from foils.core.cache import publish
 from foils.train import checkpoints, generations
 from foils.train.job import Job, Place
 from foils.train.refresh import watch
@@ -79,6 +80,9 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Change to a newer generation, if it is time or there is one."""
         step = state.global_step
+        if self._turned(step):
+            self._wait_for(self.used + 1, step)
+            self._change(self.used + 1, step)
         if self.refresh.waits:
             if step in self.due and step > self.step and step not in self.skipped:
                 self._wait_for(self.used + 1, step)
@@ -106,6 +110,12 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         if self.place.rank == 0 and (self.refresh.waits or self.miner is not None):
             generations.tidy(self.job.out)
 
+    def _turned(self, step: int) -> bool:
+        """Whether a fallback that mines otherwise takes over here, and has not mined yet."""
+        job = self.job
+        mines = job.asked is not None and job.asked.fallback is not None and job.asked.fallback.mining is not None
+        return mines and step == job.back and self.used == job.good
+
     def _start(self) -> None:
         """Start the second process, or start it again if it has ended."""
         if not isinstance(self.refresh, Alongside) or self.refresh.miner == "elsewhere":
@@ -128,10 +138,19 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         """Make a generation, or wait until the process that makes it has done so."""
         if self.place.rank == 0:
             with self.isolated():
-                self.maker.make(number, step, checkpoints.folder_of(self.job.out, step))
+                self.maker.make(number, step, self._weights(step))
         while number not in generations.complete(self.job.out):
             # Not at a barrier: those give up after some minutes, and mining may take hours.
             time.sleep(_LOOK)
+
+    def _weights(self, step: int) -> Path:
+        if step:
+            return checkpoints.folder_of(self.job.out, step)
+
+        def write(folder: Path) -> None:
+            self.job.student.model.save_pretrained(str(folder), create_model_card=False)
+
+        return publish(self.job.out / GENERATIONS / ".start", write)
 
     def _change(self, number: int, step: int) -> None:
         self._take_up(number)

@@ -53,7 +53,7 @@ class Maker:
         Args:
             number: from 1.
             step: of the checkpoint.
-            weights: the checkpoint, or a copy of its model and its log.
+            weights: the checkpoint, or a copy of its model and its log; for step 0 the start model.
         """
         place, began = folder_of(self.run, number), time.monotonic()
         with alone(place, lambda: None):
@@ -62,7 +62,7 @@ class Maker:
                 return Negatives.open(place)
             miner, student = self._miner(number, step), self._student(weights, step)
             snapshot, encoded = self._carrying(number, miner).vectors(student)
-            logged = history(weights) if adapts(self.mining.pipeline) else []
+            logged = history(weights) if step and adapts(self.mining.pipeline) else []
             pipeline, mix = adapted(self.mining.pipeline, logged, miner.at)
             # Another seed, so that of the same candidates others are drawn.
             seed = key_of(f"generation {number} of {self.mining.seed}") >> 16
