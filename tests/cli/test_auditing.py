@@ -37,6 +37,8 @@ def test_a_sheet_first_then_its_labels(mined, little, tmp_path):
     planned = json.loads((out / "audit.json").read_text())
     assert planned["rate"] is None
     assert sum(row["drawn"] for row in planned["strata"]) == 40
+    empty = foils("audit", mined, "--budget", "40", "--labels", str(out / "labels.csv"))
+    assert "knows nothing of this sample" in empty
     with (out / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     for place, row in enumerate(rows):
@@ -93,8 +95,9 @@ def test_a_dry_run_asks_nobody(mined, full):
         (["--judge", "qrels:train"], 1, "--complete"),
         (["--judge", "qrel"], 1, "cross-encoder"),
         (["--budget", "3"], 2, "at least 10"),
-        (["--fail-above", "5"], 2, "between 0 and 1"),
+        (["--judge", "score", "--fail-above", "5"], 2, "between 0 and 1"),
         (["--level", "95"], 2, "level=95"),
+        (["--fail-above", "0.1"], 2, "somebody must judge"),
         (["--labels", "none.csv"], 1, "no such file"),
         (["--cheap", "score"], 2, "corrects it"),
         (["--labels", "l.csv", "--judge", "a", "--judge", "b"], 2, "one cheap judge"),

@@ -86,9 +86,9 @@ class Audit:
     @property
     def method(self) -> str:
         """``stratified``, ``prediction-powered``, or ``census`` where all was judged."""
-        if self.cheap is not None:
-            return "prediction-powered"
-        return "stratified" if self.judged.drawn is self.sheet else "census"
+        if self.judged.drawn is not self.sheet:
+            return "census"
+        return "stratified" if self.cheap is None else "prediction-powered"
 
     def passes(self, bound: float) -> bool:
         """Whether it is not shown that the rate is above ``bound``: the interval reaches down to it.
@@ -166,6 +166,8 @@ class Audit:
         return [int(ranks.min()), int(ranks.max())] if len(ranks) else None
 
     def _warnings(self, holes: float | None) -> list[str]:
+        if self.rate is None and self.verdicts is not None:
+            return ["The judge knows nothing of this sample, so there is no rate."]
         if holes is None or holes <= _MANY_HOLES:
             return []
         return [

@@ -59,6 +59,8 @@ def audit(
     if fail_above is not None and not 0 <= fail_above <= 1:
         raise SpecError(f"--fail-above {fail_above}: a rate is between 0 and 1, such as 0.05.")
     good, other = _judges(judge or [], labels, cheap)
+    if fail_above is not None and (good is None or dry_run):
+        raise SpecError("--fail-above needs a rate, so somebody must judge: pass --judge or --labels, no --dry-run.")
     collection = None if data is None else loaded(data)
     with progress() as shown:
         options = Options(

@@ -166,6 +166,7 @@ def _planned(record: Mapping[str, Any], out: Path | None) -> list[RenderableType
     for name, price in (record["price"] or {}).items():
         told = ", ".join(f"{key} {value}" for key, value in price.items())
         parts.append(Text(f"{name} would judge: {told}"))
+    parts += [Text(note, style="yellow") for note in record["notes"]]
     if out is not None and record["judge"] is None and not record["price"]:
         sheet = out / "labels.csv"
         parts.append(Text(f"Fill in the column 'label' of {sheet} (1 relevant, 0 not), then give it with --labels."))
