@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import foils
+from foils.audit import Options, audit
 from foils.calibrate import Labels, calibrate, labels_of
 from foils.core import risk
 from foils.core.errors import DataError, PipelineError, SpecError
@@ -33,14 +34,13 @@ def labels(planted, tmp_path):
     relevant = data.positives("train").find(pairs) >= 0
     ids = data.queries.id_list(pairs.query), data.corpus.id_list(pairs.doc)
 
-    def make(queries=None, label=None, **more):
+    def make(queries=None, label=None):
         rows = np.flatnonzero(pairs.query < (10**9 if queries is None else queries))
-        file = tmp_path / "labels.jsonl"
-        lines = [
-            {"query_id": ids[0][i], "doc_id": ids[1][i], "label": int(relevant[i]) if label is None else label, **more}
-            for i in rows
-        ]
-        file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        file = tmp_path / "sheet" / "labels.csv"
+        file.parent.mkdir(exist_ok=True)
+        said = [int(relevant[i]) if label is None else label for i in rows]
+        lines = [f"{ids[0][i]},{ids[1][i]},{value}" for i, value in zip(rows, said, strict=True)]
+        file.write_text("query_id,doc_id,label\n" + "\n".join(lines) + "\n")
         return file
 
     return make
@@ -99,8 +99,6 @@ def test_same_inputs_same_bytes_and_labels_in_a_file_are_as_good_as_qrels(plante
     second = calibrate(negatives, text, labels(), data=data)
     assert second.groups == first.groups
     assert second.odds == first.odds
-    heavy = calibrate(negatives, text, labels(weight=12.5), data=data)
-    assert heavy.groups[0].threshold == first.groups[0].threshold
 
 
 def test_each_group_passes_by_itself_and_what_is_too_small_is_joined(planted, tmp_path):
@@ -152,7 +150,7 @@ def few(file, each):
     """Only so many labels of each query."""
     seen, lines = {}, []
     for line in file.read_text().splitlines():
-        query = json.loads(line)["query_id"]
+        query = line.split(",")[0]
         seen[query] = seen.get(query, 0) + 1
         if seen[query] <= each:
             lines.append(line)
@@ -196,34 +194,72 @@ def test_sources_policies_and_pools_of_the_pipeline(planted, tmp_path):
         calibrate(negatives, "Calibrate('t.json')", "qrels:train", data=data)
 
 
-def test_labels_of_all_sorts(planted, tmp_path):
+def test_labels_of_a_sheet(planted, tmp_path):
     data, _ = planted
     file = tmp_path / "sheet.csv"
-    file.write_text(
-        "query_id,doc_id,label,weight\n"
-        "q0,d1,yes,2\nq0,d2,0,\nq0,d3,,\nq0,d4,unsure,\nq1,d30,3,\nq1,d30,0,\nq1,d31,0.25,4\nq0,d5,-1,\n"
-    )
+    file.write_text("query_id,doc_id,label\nq0,d1,yes\nq0,d2,0\nq0,d3,\nq0,d4,?\nq1,d30,1\nq1,d30,0\nq1,d31,0.25\n")
     found = labels_of(file, data)
-    assert found.relevance.tolist() == [1.0, 0.0, 0.5, 0.25]
-    assert found.weight.tolist() == [2.0, 1.0, 1.0, 4.0]
+    assert found.relevance.tolist() == [1.0, 0.0, 0.5, 0.25]  # disagreement and doubt remain
+    assert found.weight.tolist() == [1.0] * 4
     assert found.doc.tolist() == [1, 2, 30, 31]
     assert not found.complete
-    for line, message in (
-        ("q0,d1,maybe so,1", "sheet.csv:2: the label 'maybe so' says nothing"),
-        ("q0,d1,-2,1", "the label '-2' says nothing"),
-        ("q0,d1,1,0", "the weight '0' is no number above 0"),
-        ("q0,nobody,1,1", "doc_id 'nobody' is not in"),
-        ("nobody,d1,1,1", "query_id 'nobody' is not in"),
-        ("q0,d1,,1", "has no label"),
+    for text, message in (
+        ("q0,d1,", "has no label"),
+        ("q0,nobody,1", "'nobody' is not in"),
+        ("q0,d1,x", "cannot be read"),
     ):
-        file.write_text(f"query_id,doc_id,label,weight\n{line}\n")
+        file.write_text(f"query_id,doc_id,label\n{text}\n")
         with pytest.raises(DataError, match=message):
             labels_of(file, data)
-    file.write_text("query,doc,label\nq0,d1,1\n")
-    with pytest.raises(DataError, match=r"no column 'query_id', 'doc_id'"):
-        labels_of(file, data)
     with pytest.raises(DataError, match="no split 'dev'"):
         labels_of("qrels:dev", data)
+    with pytest.raises(DataError, match="no such file"):
+        labels_of(tmp_path / "nowhere.csv", data)
+
+
+def test_labels_of_an_audit_weigh_what_they_stand_for(planted, tmp_path):
+    data, negatives = planted
+    done = audit(
+        negatives, data, judge="qrels:train", options=Options(budget=300, dropped=0, complete=True), out=tmp_path / "a"
+    )
+    sample = pq.read_table(tmp_path / "a" / "sample.parquet")
+    found = labels_of(tmp_path / "a", data)
+    assert len(found.query) == len(sample) >= 300
+    assert found.weight.sum() == pytest.approx(8_000)
+    rate = found.weight @ found.relevance / found.weight.sum()
+    assert rate == pytest.approx(done.rate.value)
+    # Somebody labels the first third of the sheet: of each stratum the labelled ones stand for all.
+    lines = (tmp_path / "a" / "labels.csv").read_text().splitlines()
+    few = [line.replace(",,,", ",1,,", 1) if 0 < i < 100 else line for i, line in enumerate(lines)]
+    (tmp_path / "a" / "labels.csv").write_text("\n".join(few) + "\n")
+    sheet = labels_of(tmp_path / "a", data)
+    assert len(sheet.query) == 99
+    assert (sheet.relevance == 1).all()
+    strata = {
+        (q, d): s for q, d, s in zip(*(sample[c].to_pylist() for c in ("query_id", "doc_id", "stratum")), strict=True)
+    }
+    ids = zip(data.queries.id_list(sheet.query), data.corpus.id_list(sheet.doc), strict=True)
+    place = [strata[pair] for pair in ids]
+    for stratum in set(place):
+        mine = np.array(place) == stratum
+        whole = np.array(sample["stratum"]) == stratum
+        assert sheet.weight[mine].sum() == pytest.approx(np.array(sample["weight"])[whole].sum())
+    (tmp_path / "a" / "sample.parquet").write_bytes(b"no")
+    with pytest.raises(DataError, match="no sample of an audit"):
+        labels_of(tmp_path / "a", data)
+    with pytest.raises(DataError, match="no folder of an audit"):
+        labels_of(tmp_path, data)
+
+
+def test_what_an_audit_found_can_be_calibrated_with(planted, tmp_path):
+    data, negatives = planted
+    options = Options(budget=1200, dropped=0, complete=True)
+    audit(negatives, data, judge="qrels:train", options=options, out=tmp_path / "a")
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.1, by='run', test='asymptotic')"
+    found = calibrate(negatives, text, tmp_path / "a", data=data)
+    _, false = final(data, negatives, text, tmp_path / "out")
+    assert 1000 < found.groups[0].report["labels"] <= 1400
+    assert false.mean() < 0.1 < found.groups[0].report["before"]["value"]
 
 
 def test_labels_of_other_queries_or_documents_are_refused(planted, tmp_path):

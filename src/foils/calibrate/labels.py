@@ -1,25 +1,27 @@
-"""Which candidates are relevant, as somebody found out: a table of labels, or complete judgements."""
+"""Which candidates are relevant, as somebody found out: labels or verdicts of an audit, or complete judgements."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from foils.audit.judges.people import Labels as Sheet
 from foils.core.collection import Collection
 from foils.core.errors import DataError
 from foils.core.packing import pack, unpack
 from foils.core.pairs import Pairs
-from foils.core.tables import Block, FileTable
 
 QRELS = "qrels:"
-_LABEL = ("label", "verdict")
-_WORDS = {"yes": 1.0, "true": 1.0, "relevant": 1.0, "no": 0.0, "false": 0.0, "irrelevant": 0.0, "not relevant": 0.0}
-_UNKNOWN = ("", "unknown", "unsure", "?", "-1", "-1.0")
+SAMPLE, SHEET = "sample.parquet", "labels.csv"
+_COLUMNS = ("query_id", "doc_id", "stratum", "weight", "verdict")
+_REMEDY = "foils audit NEG -o DIR makes DIR/labels.csv to fill in; foils audit NEG --judge … -o DIR asks a judge."
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,88 +61,71 @@ def labels_of(labels: str | Path, data: Collection) -> Labels:
     """Labels by name.
 
     ``qrels:SPLIT`` takes a split for completely judged: a document with a grade above 0 is relevant, any other is not.
-    A file (see `foils.core.tables`) has the columns ``query_id``, ``doc_id`` and ``label`` (or ``verdict``), and
-    ``weight`` where the rows were not drawn evenly. A label is a number, 0 to 1 a share or probability, above 1 a grade
-    (which counts as 1), or one of yes, no, true, false, relevant, irrelevant; empty, unsure, ? and -1 are no label.
-    Several rows for one pair, of several people, become their mean.
+    A folder is that of an audit: its labels.csv if anybody filled it in, else the judge's verdicts in sample.parquet. A
+    CSV file is such a sheet (see `foils.audit.judges.people.Labels`), whose several labels of a pair become their
+    mean. Where the sample of the audit stands beside it, what each row stands for comes from there, scaled by stratum
+    for rows that have no label; without it all labels weigh the same.
 
     Raises:
-        DataError: no such split, file or column; a label that is none of these; an id that is not in the collection.
+        DataError: no such split or file; no label in it; what `Labels` and the sample refuse.
     """
     text = str(labels)
     if text.startswith(QRELS):
         known = data.positives(text.removeprefix(QRELS))
         ones = np.ones(len(known))
-        return _sorted(known.query, known.doc, ones, ones, complete=True, name=text)
+        return Labels(known.query, known.doc, ones, ones, complete=True, name=text)
     path = Path(labels)
-    found = [part for block in FileTable(path).blocks() for part in _rows(block, data)]
-    if not found:
-        raise DataError("has no label.", file=path, remedy="Fill in the column 'label': 1 relevant, 0 not.")
-    query, doc, value, weight = (np.array(column) for column in zip(*found, strict=True))
-    return _sorted(query.astype(np.int32), doc.astype(np.int32), value, weight, complete=False, name=path.name)
+    sheet = path / SHEET if path.is_dir() else path
+    sample = sheet.with_name(SAMPLE)
+    if sheet.is_file() and len(said := Sheet(sheet, data)):
+        query, doc = said.pairs()
+        share = said.judge(query, doc).probability.astype(np.float64)
+        weight = _Sample(sample, data).weights(query, doc) if sample.is_file() else np.ones(len(query))
+        return Labels(query, doc, share, weight, complete=False, name=text)
+    if not path.is_dir():
+        raise DataError("has no label." if path.exists() else "no such file.", file=path, remedy=_REMEDY)
+    if not sample.is_file():
+        raise DataError(f"is no folder of an audit: it has no {SAMPLE}.", file=path, remedy=_REMEDY)
+    return _Sample(sample, data).verdicts(text)
 
 
-def _sorted(
-    query: NDArray[np.int32],
-    doc: NDArray[np.int32],
-    value: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    *,
-    complete: bool,
-    name: str,
-) -> Labels:
-    key, at, times = np.unique(pack(query, doc), return_inverse=True, return_counts=True)
-    mean = [np.bincount(at, column, minlength=len(key)) / np.maximum(times, 1) for column in (value, weight)]
-    return Labels(*unpack(key), mean[0], mean[1], complete, name)
+class _Sample:
+    """The sample of an audit: what each of its rows stands for, and the judge's verdict."""
 
+    def __init__(self, path: Path, data: Collection) -> None:
+        try:
+            table = pq.read_table(path, columns=list(_COLUMNS))
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise DataError(f"is no sample of an audit ({error}).", file=path, remedy=_REMEDY) from None
+        query_rows = data.queries.rows_of(table["query_id"].to_pylist())
+        doc_rows = data.corpus.rows_of(table["doc_id"].to_pylist())
+        if len(query_rows) and min(query_rows.min(), doc_rows.min()) < 0:
+            remedy = "Give the collection that the audit was of."
+            raise DataError(f"names queries or documents that are not in {data.name!r}.", file=path, remedy=remedy)
+        self.path = path
+        order = np.argsort(pack(query_rows, doc_rows), kind="stable")
+        self.key = pack(query_rows, doc_rows)[order]
+        self.stratum = table["stratum"].to_numpy()[order]
+        self.weight = table["weight"].to_numpy().astype(np.float64)[order]
+        self.verdict = table["verdict"].fill_null(-1).to_numpy()[order]
 
-def _rows(block: Block, data: Collection) -> list[tuple[int, int, float, float]]:
-    names = block.names
-    label = next((name for name in _LABEL if name in names), None)
-    lacking = [name for name in ("query_id", "doc_id") if name not in names] + ([] if label else ["label"])
-    if lacking:
-        have = ", ".join(names) or "none"
-        remedy = "Labels have the columns query_id, doc_id, label and, if need be, weight."
-        raise DataError(f"no column {', '.join(map(repr, lacking))}; it has: {have}.", file=block.file, remedy=remedy)
-    query = data.queries.rows_of([str(row.get("query_id")) for row in block.rows])
-    doc = data.corpus.rows_of([str(row.get("doc_id")) for row in block.rows])
-    found = []
-    for i, row in enumerate(block.rows):
-        value = _relevance(row.get(str(label)), block, i)
-        if value is None:
-            continue
-        for side, at in (("query", query[i]), ("doc", doc[i])):
-            if at < 0:
-                message = f"{side}_id {row[f'{side}_id']!r} is not in {data.name!r}."
-                raise DataError(message, file=block.file, line=block.lines[i], remedy="Label what was mined from it.")
-        found.append((int(query[i]), int(doc[i]), value, _weight(row.get("weight"), block, i)))
-    return found
+    def weights(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> Floats:
+        """What each labelled row stands for: those of a stratum together for all of it; 1 for rows of no sample."""
+        at = np.minimum(np.searchsorted(self.key, pack(query, doc)), max(0, len(self.key) - 1))
+        drawn = self.key[at] == pack(query, doc) if len(self.key) else np.zeros(len(query), bool)
+        strata, place = np.unique(self.stratum, return_inverse=True)
+        total = np.bincount(place, self.weight, minlength=len(strata))
+        labelled = np.bincount(place[at[drawn]], self.weight[at[drawn]], minlength=len(strata))
+        scale = total / np.maximum(labelled, 1e-300)
+        found = np.ones(len(query))
+        found[drawn] = self.weight[at[drawn]] * scale[place[at[drawn]]]
+        return found
 
-
-def _relevance(said: Any, block: Block, i: int) -> float | None:
-    text = "" if said is None else str(said).strip().casefold()
-    if text in _UNKNOWN or text == "nan":
-        return None
-    try:
-        value = _WORDS[text] if text in _WORDS else float(text)
-    except ValueError:
-        value = math.nan
-    if not value >= 0:
-        remedy = "A label is 1 (relevant), 0 (not), a share between them, yes or no; leave out what nobody knows."
-        raise DataError(f"the label {said!r} says nothing.", file=block.file, line=block.lines[i], remedy=remedy)
-    return min(value, 1.0)
-
-
-def _weight(said: Any, block: Block, i: int) -> float:
-    if said is None or said == "":
-        return 1.0
-    try:
-        value = float(said)
-    except (TypeError, ValueError):
-        value = math.nan
-    if not 0 < value < math.inf:
-        remedy = "It says how many candidates the labelled one stands for; leave the column out for 1."
-        raise DataError(
-            f"the weight {said!r} is no number above 0.", file=block.file, line=block.lines[i], remedy=remedy
-        )
-    return value
+    def verdicts(self, name: str) -> Labels:
+        """The rows that have a verdict."""
+        known = self.verdict >= 0
+        if not known.any():
+            raise DataError("has no verdict, and the sheet beside it no label.", file=self.path, remedy=_REMEDY)
+        query, doc = unpack(self.key[known])
+        share = self.verdict[known].astype(np.float64)
+        return Labels(query, doc, share, self.weights(query, doc), complete=False, name=name)

@@ -46,8 +46,8 @@ def calibrate(
     Args:
         negatives: candidates with the scores that the stage reads, mined from ``data``.
         pipeline: with exactly one `Calibrated` in its chain, whose file is written.
-        labels: see `labels_of`: ``qrels:SPLIT``, or a file with the columns query_id, doc_id, label (and weight).
-            Labels of documents that are no candidates here, or known positives, do not count.
+        labels: see `labels_of`: ``qrels:SPLIT``, or the folder or the filled-in sheet of an audit. Labels of documents
+            that are no candidates here, or known positives, do not count.
         data: the collection; found in the cache if left out.
         encoders: models that stages of the pipeline score with.
         seed: of the order in which queries are looked at, the only thing that is drawn.

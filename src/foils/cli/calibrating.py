@@ -18,7 +18,7 @@ def calibrate(
         str, typer.Argument(metavar="PIPELINE", help="With Calibrated('FILE'), which is written; to mine with then.")
     ],
     labels: Annotated[
-        str, typer.Option(help="File with query_id, doc_id, label; or qrels:SPLIT if all of its queries are judged.")
+        str, typer.Option(help="Folder or labels.csv of an audit, or qrels:SPLIT if all its candidates are judged.")
     ],
     data: DataOption = None,
     encoder: Encoders = None,

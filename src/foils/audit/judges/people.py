@@ -15,7 +15,7 @@ from foils.audit.judges.protocol import UNKNOWN, JudgeKind, Rows, Verdicts
 from foils.audit.quality import agreement
 from foils.core.collection import Collection
 from foils.core.errors import DataError
-from foils.core.packing import pack
+from foils.core.packing import pack, unpack
 
 NEEDED = ("query_id", "doc_id", "label")
 _WORDS = {"yes": 1.0, "true": 1.0, "relevant": 1.0, "no": 0.0, "false": 0.0, "irrelevant": 0.0, "not relevant": 0.0}
@@ -68,6 +68,10 @@ class Labels:
     def covers(self, query: Rows, doc: Rows) -> int:
         """How many of the labelled pairs are among these."""
         return len(self._votes.keys() & set(pack(query, doc).tolist()))
+
+    def pairs(self) -> tuple[Rows, Rows]:
+        """Rows of the queries and of the documents that have a label, ordered by query, then document."""
+        return unpack(np.array(sorted(self._votes), np.int64))
 
     def judge(self, query: Rows, doc: Rows) -> Verdicts:
         """The mean label of each pair, as probability, and its side of one half."""
