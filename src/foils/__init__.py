@@ -6,6 +6,7 @@ training with them. Training and evaluation import their own libraries: ``from f
 """
 
 from foils.audit import audit
+from foils.calibrate import calibrate
 from foils.check import check
 from foils.core.collection import Collection
 from foils.core.formats import load
@@ -23,6 +24,7 @@ __all__ = [
     "Pairs",
     "__version__",
     "audit",
+    "calibrate",
     "check",
     "compare",
     "load",

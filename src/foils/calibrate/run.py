@@ -116,9 +116,7 @@ def grouped(seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float
     """
     stage = seen.cut.stage
     per_query = seen.difficulty[seen.living.starts[:-1]]
-    shares = np.arange(1, stage.groups) / stage.groups
-    cuts = np.unique(np.quantile(per_query, shares, method="inverted_cdf")) if len(per_query) else np.zeros(0)
-    bounds = [*(cut for cut in cuts.tolist() if cut < per_query.max(initial=0)), math.inf]
+    bounds = _bounds(per_query, stage.groups)
 
     def sample(lowest: float, hardest: float) -> Sample:
         rows = (seen.difficulty > lowest) & (seen.difficulty <= hardest)
@@ -136,6 +134,16 @@ def grouped(seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float
             below = samples[-2].hardest if len(samples) > 1 else -math.inf
             samples[-1:] = [sample(below, math.inf)]
     return samples
+
+
+def _bounds(difficulty: NDArray[np.float64], groups: int) -> list[float]:
+    """The largest difficulty of each group of queries, the last one's without bound."""
+    below = difficulty[difficulty < difficulty.max(initial=0.0)]
+    if groups == 1 or not len(below):
+        return [math.inf]
+    cuts = np.quantile(difficulty, np.arange(1, groups) / groups, method="inverted_cdf")
+    # Where many queries share the largest difficulty, as do those whose positive no list holds, they are a group.
+    return [*np.unique(np.minimum(cuts, below.max())).tolist(), math.inf]
 
 
 def _refuse(samples: list[Sample]) -> None:
