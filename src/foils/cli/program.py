@@ -20,6 +20,7 @@ from foils.cli.output import fail
 from foils.cli.reporting import report, watch
 from foils.cli.teaching import teach
 from foils.cli.training import evaluate, train
+from foils.cli.transferring import transfer
 from foils.core.errors import FoilsError
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-for command in (*_COMMANDS, calibrate, compare, influence, generations, diff, rollback, report, watch):
+for command in (*_COMMANDS, transfer, calibrate, compare, influence, generations, diff, rollback, report, watch):
     app.command(command.__name__.rstrip("_"))(command)
 
 

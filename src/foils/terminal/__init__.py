@@ -2,7 +2,7 @@
 
 from foils.terminal.auditing import audited
 from foils.terminal.collections import inspected
-from foils.terminal.evaluating import spaces
+from foils.terminal.evaluating import spaces, transferred
 from foils.terminal.generations import difference, generations
 from foils.terminal.influences import explained, influences
 from foils.terminal.layout import console, facts
@@ -31,4 +31,5 @@ __all__ = [
     "stages",
     "taught",
     "trained",
+    "transferred",
 ]
