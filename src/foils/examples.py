@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foils.core import noise
 from foils.core.collection import Collection
 from foils.core.errors import DataError
-from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, joined
 from foils.store import Negatives
 
 
@@ -47,7 +47,7 @@ def examples(
     rejected: int = 3,
     seed: int = 0,
 ) -> list[Example]:
-    """Pick queries by a draw keyed by their ids, or by name.
+    """Pick queries by a draw keyed by their ids, or by name; reads the parts that they are in only.
 
     Args:
         negatives: what was mined.
@@ -60,25 +60,29 @@ def examples(
     Raises:
         DataError: a query of ``ids`` was not mined.
     """
-    pairs = negatives.pairs(data)
-    wanted = _by_name(ids, pairs, data, negatives) if ids else _drawn(pairs, data, count, seed)
+    by_part = negatives.queries(data)
+    mined = np.unique(np.concatenate([np.zeros(0, np.int32), *by_part]))
+    wanted = _by_name(ids, mined, data, negatives) if ids else _drawn(mined, data, count, seed)
     reasons = {step.code: step.reason for step in negatives.steps}
-    shown = []
-    for query in wanted.tolist():
-        lo, hi = np.searchsorted(pairs.query, [query, query + 1])
-        shown.append(_example(pairs.take(np.arange(lo, hi)), query, data, reasons, rejected))
-    return shown
+    found: dict[int, list[Pairs]] = {query: [] for query in wanted.tolist()}
+    for part, queries in zip(negatives.parts(), by_part, strict=True):
+        here = np.intersect1d(wanted, queries)
+        pairs = negatives.read(data, None, [part]) if len(here) else Pairs.empty()
+        for query in here.tolist():
+            lo, hi = np.searchsorted(pairs.query, [query, query + 1])
+            found[query].append(pairs.take(np.arange(lo, hi)))
+    return [_example(joined(found[query]), query, data, reasons, rejected) for query in wanted.tolist()]
 
 
-def _drawn(pairs: Pairs, data: Collection, count: int, seed: int) -> NDArray[np.int32]:
-    draws = noise.uniform(seed, "examples", data.queries.keys[pairs.queries], np.zeros(len(pairs.queries), np.uint64))
-    return np.sort(pairs.queries[np.argsort(draws, kind="stable")[:count]])
+def _drawn(mined: NDArray[np.int32], data: Collection, count: int, seed: int) -> NDArray[np.int32]:
+    draws = noise.uniform(seed, "examples", data.queries.keys[mined], np.zeros(len(mined), np.uint64))
+    return np.sort(mined[np.argsort(draws, kind="stable")[:count]])
 
 
-def _by_name(ids: Sequence[str], pairs: Pairs, data: Collection, negatives: Negatives) -> NDArray[np.int32]:
+def _by_name(ids: Sequence[str], mined: NDArray[np.int32], data: Collection, negatives: Negatives) -> NDArray[np.int32]:
     rows = data.queries.rows_of(ids)
     for name, row in zip(ids, rows.tolist(), strict=True):
-        if row not in pairs.queries:
+        if row not in mined:
             split = negatives.manifest["split"]
             raise DataError(
                 f"query {name!r} has no mined pairs.", remedy=f"Only queries of split {split!r} were mined."

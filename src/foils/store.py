@@ -139,6 +139,10 @@ class Negatives:
         for part in self.parts():
             yield self._pairs(_table(part, _surviving()), data)
 
+    def queries(self, data: Collection) -> list[NDArray[np.int32]]:
+        """Query rows of each part, int32, ascending, each once."""
+        return [np.unique(self._rows(_table(part, columns=["query"]), "query", data)) for part in self.parts()]
+
     def spans(self, data: Collection) -> NDArray[np.int32]:
         """First and last query row of each part, int32 (parts, 2)."""
         rows = [self._rows(_table(part, columns=["query"]), "query", data) for part in self.parts()]

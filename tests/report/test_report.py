@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 
 import pytest
 
 from cli.test_cli import foils as command
 from foils.core.errors import DataError, MissingExtra, StoreError
+from foils.recipe import load_recipe
 from foils.report import Settings, report
+from foils.report.alarms import alarms
 from foils.report.blocks import Plot
 from foils.report.making import page_of
 from foils.report.page import THEME, embedded, plotting
@@ -64,6 +67,43 @@ STUDY = {
     "pareto": ["in-batch", "dense-hard"],
     "advice": ["dense-hard adds .1 <script>"],
 }  # fmt: skip
+INFLUENCE = {
+    "kind": "foils influence",
+    "version": 1,
+    "batches": 30,
+    "concentration": {"pairs": {"number": 100, "share": 0.01, "gradient_share": 0.2}},
+    "sources": [
+        {
+            "name": name,
+            "times": 10,
+            "times_share": 0.5,
+            "gradient_share": s,
+            "mean_mass": 0.1,
+            "gap": 0.1,
+            "above": None,
+        }
+        for name, s in (("in-batch", 0.2), ("bm25", 0.8))
+    ],
+    "tiers": [{"name": "1-5", "times": 10, "times_share": 0.5, "gradient_share": 0.8, "mean_mass": 0.1, "gap": -0.1}],
+    "documents": [{"doc_id": "d1", "times": 3, "gradient_share": 0.1, "mined": 0.5}, {"doc_id": "<b>", "times": 1}],
+    "queries": [{"query_id": "q1", "times": 3, "gradient_share": 0.1}],
+    "total": {"times": 20.0, "gradient": 3.0},
+}
+PHENOMENA = {
+    "kind": "foils phenomena",
+    "pairs": 50,
+    "phenomena": [
+        {
+            "name": "number",
+            "says": "Other numbers",
+            "pairs": 20,
+            "prevalence": {"value": 0.4, "low": 0.3, "high": 0.5},
+            "gradient_share": {"value": 0.6, "low": 0.5, "high": 0.7},
+            "lift": {"value": 1.5, "low": 1.2, "high": 1.8},
+            "examples": [{"query": "<b>", "positive_sentence": "in 1999", "document_sentence": "in 2001"}],
+        }
+    ],
+}
 VOID = {"meta", "link", "br", "input", "img"}
 
 
@@ -141,11 +181,25 @@ def test_every_section_has_its_data_and_what_is_missing_is_named(run, negatives,
     (run / "audit").mkdir()
     (run / "audit" / "audit.json").write_text(json.dumps(AUDIT))
     (run / "influence").mkdir()
-    (run / "influence" / "influence.json").write_text(json.dumps({"kind": "x", "by_source": {"bm25": 0.5}}))
+    (run / "influence" / "influence.json").write_text(json.dumps(INFLUENCE))
     page = page_of(find_subject(run), Settings(examples=5))
     assert {"audit", "influence"} <= {section.name for section in page.sections}
     assert "foils audit" not in " ".join(one.command for one in page.missing)
     assert ("False negatives", "3.1 % [2.0, 4.6]", "300 judged", "") in page.figures
+
+
+@pytest.mark.parametrize(("name", "named"), [("ance", "ance"), ("rocketqa", "rocketqa"), ("ance", "recipe.yaml")])
+def test_the_recipe_on_the_page_can_be_followed(run, tmp_path, name, named):
+    recipe = load_recipe(name).text()
+    recipe |= {} if name == named else {"refresh": "Every(steps=60)"}
+    record = json.loads((run / "run.json").read_text())
+    record["notes"]["recipe"] = recipe
+    (run / "run.json").write_text(json.dumps(record))
+    page = page_of(find_subject(run), Settings(examples=0, check=False))
+    codes = {block.title: block.text for block in page.sections[-1].blocks if block.kind == "code"}
+    assert f"--recipe {named} " in codes["Again"]
+    (tmp_path / f"{name}.yaml").write_text(next(text for title, text in codes.items() if title.startswith("Recipe")))
+    assert load_recipe(tmp_path / f"{name}.yaml").text() == recipe
 
 
 def test_training_marks_what_happened(run):
@@ -161,14 +215,36 @@ def test_training_marks_what_happened(run):
     assert {value["kind"] for value in dev.values} == {"nDCG@10", "RR@10"}
 
 
+def test_phases_have_their_own_sections(run, tmp_path):
+    whole = tmp_path / "whole"
+    (whole / "phases").mkdir(parents=True)
+    record = json.loads((run / "run.json").read_text())
+    phases = [
+        {"name": "warm", "steps": 3, "seconds": 1.0},
+        {"name": "hard", "nDCG@10": 0.4, "counts": {"negatives": 5}},
+    ]
+    (whole / "run.json").write_text(json.dumps({**record, "phases": phases, "breaches": [], "rollbacks": []}))
+    for number, phase in enumerate(("warm", "hard"), 1):
+        shutil.copytree(run, whole / "phases" / f"{number}-{phase}", symlinks=True)
+    page = page_of(find_subject(whole), Settings(examples=0, check=False))
+    names = [section.name for section in page.sections]
+    assert names[:4] == ["training-warm", "generations-warm", "training-hard", "generations-hard"]
+    assert "survivors" in names
+    plots = [block.name for section in page.sections for block in section.blocks if isinstance(block, Plot)]
+    assert len(set(plots)) == len(plots)
+    assert [alarm.key for alarm in alarms(find_subject(whole))] == ["warm: breach loss 61", "hard: breach loss 61"]
+    Outline(report(whole, tmp_path / "page.html", settings=Settings(examples=0, check=False)).read_text())
+
+
 def test_a_study_an_audit_and_influence_are_drawn(tmp_path):
     (tmp_path / "study.json").write_text(json.dumps(STUDY))
     page = page_of(find_subject(tmp_path), Settings())
     assert [section.name for section in page.sections] == ["advice", "scores", "cost", "recipes"]
+    assert "failed" in [section.name for section in compared({**STUDY, "failed": {"x": "no memory"}})]
     assert page.figures[1] == ("Highest nDCG@10", "0.500", "dense-hard", "")
     text = report(tmp_path / "study.json", tmp_path / "page.html").read_text()
     assert "dense-hard adds .1 &lt;script&gt;" in text
-    assert "0.100 [0.050, 0.150]" in text
+    assert "+0.100 [+0.050, +0.150]" in text
     (tmp_path / "audit").mkdir()
     (tmp_path / "audit" / "audit.json").write_text(json.dumps(AUDIT))
     Outline(report(tmp_path / "audit", tmp_path / "audit.html").read_text())
@@ -177,7 +253,7 @@ def test_a_study_an_audit_and_influence_are_drawn(tmp_path):
 def test_all_plots_are_vega_lite(run):
     library = pytest.importorskip("vl_convert")
     sections = [*page_of(find_subject(run), Settings(examples=0)).sections, *compared(STUDY), advised(STUDY)]
-    sections += [audited(AUDIT), influential({"by_source": {"a": 1.0}, "top": [{"doc": "<b>", "push": 0.5}]})]
+    sections += [audited(AUDIT), influential(INFLUENCE, PHENOMENA, None)]
     plots = [block for section in sections for block in section.blocks if isinstance(block, Plot)]
     assert len(plots) > 20
     for plot in plots:

@@ -16,7 +16,10 @@ from foils.cli.output import tell, write
 
 _Given = Annotated[str | None, typer.Option("--data", help="The collection; found in the cache if left out.")]
 _Examples = Annotated[int, typer.Option(min=0, max=1000, help="Queries to show.")]
-_Check = Annotated[bool, typer.Option("--check/--no-check", help="Look for leaks and duplicates, as foils check does.")]
+_Check = Annotated[
+    bool | None,
+    typer.Option("--check/--no-check", help="Look for leaks and duplicates; unasked among up to 200,000 negatives."),
+]
 
 
 def report(
@@ -27,7 +30,7 @@ def report(
         Path | None, typer.Option(help="Folder of an audit; the one beside the negatives if left out.")
     ] = None,
     examples: _Examples = 40,
-    check: _Check = True,
+    check: _Check = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +56,7 @@ def watch(
     ] = None,
     data: _Given = None,
     examples: _Examples = 40,
-    check: _Check = True,
+    check: _Check = None,
     once: Annotated[bool, typer.Option("--once", help="Tell the alarms and end; exits with 1 if one is bad.")] = False,
     seed: Seed = 0,
     as_json: Json = False,

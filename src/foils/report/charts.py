@@ -208,8 +208,33 @@ def events(marks: Sequence[Spec]) -> list[Spec]:
     ]
 
 
-def intervals(x: str, form: str = ".3~f", *, rule: float | None = None) -> Spec:
-    """Points with intervals, one below the other: values have ``name``, ``value``, ``low``, ``high`` and ``tone``."""
+def labelled_bars(hover: list[Spec]) -> Spec:
+    """Bars with what they say above them, and a tick: values have ``name``, ``label``, ``value`` and ``other``."""
+    y = {"field": "name", "type": "ordinal", "sort": None, "axis": None, "scale": {"paddingInner": 0}}
+    x = {"type": "quantitative", "axis": None, "scale": {"zero": True, "nice": False}}
+    return {
+        "layer": [
+            {
+                "mark": {"type": "bar", "height": 11, "yOffset": 8, "color": NEGATIVE},
+                "encoding": {"y": y, "x": {"field": "value", **x}, "tooltip": hover},
+            },
+            {
+                "mark": {"type": "tick", "size": 19, "thickness": 2, "yOffset": 8, "color": INK},
+                "encoding": {"y": y, "x": {"field": "other", **x}, "tooltip": hover},
+            },
+            {
+                "mark": {"type": "text", "align": "left", "x": 0, "dy": -9, "fill": INK, "limit": {"expr": "width"}},
+                "encoding": {"y": y, "text": {"field": "label"}},
+            },
+        ]
+    }
+
+
+def intervals(x: str, form: str = ".3~f", *, rule: float | None = None, ticks: bool = False) -> Spec:
+    """Points with intervals, one below the other.
+
+    Values have ``name``, ``label``, ``value``, ``low``, ``high``, ``tone``, and with ``ticks`` also ``ref``.
+    """
     y = {"field": "name", "type": "ordinal", "sort": None, "axis": None}
     tones = {"domain": ["", "strong", "good", "bad"], "range": [_LINES[0], NEGATIVE, POSITIVE, BAD]}
     colour = {"field": "tone", "type": "nominal", "scale": tones, "legend": None}
@@ -231,6 +256,9 @@ def intervals(x: str, form: str = ".3~f", *, rule: float | None = None) -> Spec:
             "encoding": {"y": y, "text": {"field": "label"}},
         },
     ]
+    if ticks:
+        tick = {"type": "tick", "size": 15, "thickness": 2, "color": SOFT, **shift}
+        layers.append({"mark": tick, "encoding": {"y": y, "x": {**place, "field": "ref"}}})
     if rule is not None:
         mark = {"type": "rule", "stroke": SOFT, "strokeDash": [3, 3]}
         at = {"field": "at", "type": "quantitative"}
@@ -239,7 +267,10 @@ def intervals(x: str, form: str = ".3~f", *, rule: float | None = None) -> Spec:
 
 
 def scatter(x: str, y: str, form: str, y_form: str) -> Spec:
-    """Named points, those of the front joined: values have ``name``, ``x``, ``y``, ``low``, ``high``, ``front``."""
+    """Named points with intervals, those of the front joined.
+
+    Values have ``name``, ``x``, ``y``, ``low``, ``high``, ``front``, ``place`` by x, and whether that is ``late``.
+    """
     at = {"field": "x", **number_axis(x, form, grid=False), "scale": {"zero": False, "padding": 24}}
     up = {"field": "y", **number_axis(y, y_form), "scale": {"zero": False}}
     tones = {"domain": [True, False], "range": [POSITIVE, SOFT]}
@@ -261,9 +292,14 @@ def scatter(x: str, y: str, form: str, y_form: str) -> Spec:
                 "mark": {"type": "point", "filled": True, "size": 80, "opacity": 1},
                 "encoding": {"x": at, "y": up, "color": colour, "tooltip": hover},
             },
-            {
-                "mark": {"type": "text", "align": "left", "dx": 7, "dy": -7, "fill": INK},
-                "encoding": {"x": at, "y": up, "text": {"field": "name"}},
-            },
+            *(
+                {
+                    "transform": [{"filter": f"datum.place % 2 == {odd} && datum.late == {late}"}],
+                    "mark": {"type": "text", "align": side, "dx": dx, "dy": 12 if odd else -7, "fill": INK},
+                    "encoding": {"x": at, "y": up, "text": {"field": "name"}},
+                }
+                for odd in (0, 1)
+                for late, side, dx in (("false", "left", 7), ("true", "right", -7))
+            ),
         ]
     }

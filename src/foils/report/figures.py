@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+GAP = "\u2003"  # between parts of a label: SVG puts plain spaces together
+
 
 def count(value: float | None) -> str:
     """12,345."""
@@ -27,7 +29,7 @@ def real(value: Any, digits: int = 3) -> str:
         return ""
     if isinstance(value, str):
         return value
-    return f"{value:.{digits}f}" if 1e-3 <= abs(value) < 1e5 or value == 0 else f"{value:.3g}"
+    return f"{value:.{digits}f}" if abs(value) < 1e5 else f"{value:.3g}"
 
 
 def interval(value: Mapping[str, Any], *, percent: bool = False) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,9 @@ from foils.check import Limits, check
 from foils.core.atomic import replacing
 from foils.core.collection import Collection
 from foils.core.errors import DataError, FoilsError
-from foils.report.blocks import Missing, Page, Section, Words
+from foils.report.blocks import Page, Section, Words
 from foils.report.figures import count, interval, real, share
+from foils.report.missing import missing
 from foils.report.page import render
 from foils.report.sections.audit import audited
 from foils.report.sections.findings import findings
@@ -25,12 +25,13 @@ from foils.report.sections.sample import sample
 from foils.report.sections.study import advised, best_arm, compared
 from foils.report.sections.survivors import survivors
 from foils.report.sections.training import training
-from foils.report.subject import EVALUATE, Subject, find_subject
+from foils.report.subject import Subject, find_subject
 from foils.report.tally import Tally, tally
 from foils.store import Negatives
 from foils.version import __version__
 
 Progress = Callable[[str, int, int], None]
+_MANY = 200_000  # negatives that are checked unasked; a million takes minutes
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,14 @@ class Settings:
     Attributes:
         examples: queries to show, 0 to 1,000.
         seed: of their draw.
-        check: whether `foils check` looks for leaks and duplicates; it reads all texts of the negatives.
+        check: whether `foils check` looks for leaks and duplicates, which reads all texts of the negatives; None for
+            if there are at most 200,000.
         progress: called with (what, done, total).
     """
 
     examples: int = 40
     seed: int = 0
-    check: bool = True
+    check: bool | None = None
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
@@ -54,6 +56,10 @@ class Settings:
             raise DataError(
                 f"examples={self.examples}: a page shows 0 to 1,000 queries.", remedy="foils show NEG shows more."
             )
+
+    def checks(self, store: Negatives) -> bool:
+        """Whether these negatives are checked."""
+        return int(store.manifest["counts"]["kept"]) <= _MANY if self.check is None else self.check
 
     def tell(self, what: str, done: int) -> None:
         """Report progress of one of four parts."""
@@ -106,7 +112,6 @@ def page_of(subject: Subject, settings: Settings, known: list[Section] | None = 
         settings: how much to show.
         known: sections about the negatives that were made before; a live page does not count anew what stays the same.
     """
-    missing: list[Missing] = []
     mined = about_negatives(subject, settings) if known is None else known
     sections: list[Section | None] = [*([] if subject.study is None else [advised(subject.study)])]
     sections += [] if subject.study is None else compared(subject.study)
@@ -117,14 +122,15 @@ def page_of(subject: Subject, settings: Settings, known: list[Section] | None = 
     if subject.audit is not None:
         sections.append(audited(subject.audit))
     sections += [section for section in mined if section.name != "examples"]
-    sections.append(None if subject.influence is None else influential(subject.influence))
+    sections += [influential(told, apart, subject.data, name) for name, told, apart in subject.influence]
     sections += [section for section in mined if section.name == "examples"]
     sections.append(made(subject))
-    missing += _missing(subject, settings)
+    checked = subject.negatives is None or settings.checks(subject.negatives)
+    lacking = missing(subject, checked=checked)
     title = f"{Path(subject.where).resolve().name} · foils {subject.kind}"
     shown = tuple(section for section in sections if section is not None)
     made_by = f"foils {__version__}, examples drawn with seed {settings.seed}"
-    return Page(title, subject.kind, subject.where, _figures(subject, shown), (), shown, missing, made_by)
+    return Page(title, subject.kind, subject.where, _figures(subject, shown), (), shown, lacking, made_by)
 
 
 def about_negatives(subject: Subject, settings: Settings) -> list[Section]:
@@ -137,7 +143,7 @@ def about_negatives(subject: Subject, settings: Settings) -> list[Section]:
     settings.tell("report", 1)
     made_ = [survivors(store, found, _texts(subject, found)), hardness(found, store.manifest["latest"])]
     if subject.data is not None:
-        if settings.check:
+        if settings.checks(store):
             made_.append(_checked(store, subject.data))
         settings.tell("report", 3)
         made_.append(sample(store, subject.data, settings.examples, settings.seed))
@@ -224,43 +230,3 @@ def _of_check(sections: tuple[Section, ...]) -> Iterator[tuple[str, str, str, st
         first = section.blocks[0] if section.name == "check" and section.blocks else None
         if isinstance(first, Words) and first.tone in ("good", "bad"):
             yield "Check", "passed" if first.tone == "good" else "failed", "leaks, duplicates", first.tone
-
-
-def _missing(subject: Subject, settings: Settings) -> list[Missing]:
-    """What could be here, with the command that makes it."""
-    where = shlex.quote(subject.where)
-    found: list[Missing] = []
-    store = subject.negatives
-    data = "DATA" if subject.data is None else shlex.quote(subject.data.name)
-    if subject.kind == "run" and store is None:
-        text = "Negatives: this run mined none, or was given some that lie elsewhere"
-        found.append(Missing(text, "foils report NEG -o page.html"))
-    if store is not None and subject.data is None:
-        text = f"Texts, examples and the check: {subject.no_data or 'no collection was given'}"
-        found.append(Missing(text, f"foils report {where} --data DATA -o page.html"))
-    if store is not None and subject.data is not None and not settings.check:
-        found.append(Missing("Leaks and duplicates", f"foils check {shlex.quote(str(store.path))}"))
-    if store is not None and subject.audit is None:
-        negatives = shlex.quote(str(store.path))
-        beside = shlex.quote(str(Path(subject.where) / "audit" if subject.kind == "run" else f"{store.path}-audit"))
-        found.append(Missing("The share of false negatives", f"foils audit {negatives} --data {data} -o {beside}"))
-    if subject.kind == "run":
-        found += _missing_of_run(subject, where, data)
-    return found
-
-
-def _missing_of_run(subject: Subject, where: str, data: str) -> Iterator[Missing]:
-    if subject.evaluate is None and subject.finished:
-        command = f"foils evaluate {data} --model {where}/model --baseline static --json > {where}/{EVALUATE}"
-        yield Missing("Measures with intervals and tests", command)
-    if subject.influence is None:
-        yield Missing("Influence of the negatives", f"foils train … -o {where}, with influence logged")
-    generations = [
-        str(one.path / "generations" / str(g["number"])) for one in subject.trainings for g in one.generations
-    ]
-    if generations:
-        text = "Later generations of negatives: the sections about negatives are of those that training began with"
-        yield Missing(text, f"foils report {shlex.quote(generations[-1])} -o page.html")
-    else:
-        text = "Staleness and churn: nothing was mined while training; a recipe that does it says"
-        yield Missing(text, "refresh: Every(epochs=1)")

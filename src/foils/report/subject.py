@@ -16,7 +16,8 @@ from foils.train import checkpoints, generations, journal
 from foils.train.curve import Curve, best_step, curve_of
 from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
 
-AUDIT, STUDY, INFLUENCE, EVALUATE = "audit.json", "study.json", "influence.json", "evaluate.json"
+AUDIT, STUDY, EVALUATE = "audit.json", "study.json", "evaluate.json"
+INFLUENCE, PHENOMENA = "influence.json", "phenomena.json"
 _FIGURES = "foils/"
 
 
@@ -98,7 +99,8 @@ class Subject:
         path: the folder.
         trainings: of a run.
         negatives: the folder whose negatives are looked at in detail, or None.
-        audit, study, influence, evaluate: what those files say, or None.
+        audit, study, evaluate: what those files say, or None.
+        influence: by phase, what ``influence.json`` and ``phenomena.json`` say.
         data: the collection, if it was found.
         no_data: why it was not.
     """
@@ -110,7 +112,7 @@ class Subject:
     negatives: Negatives | None = None
     audit: Mapping[str, Any] | None = None
     study: Mapping[str, Any] | None = None
-    influence: Mapping[str, Any] | None = None
+    influence: list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]] = field(default_factory=list)
     evaluate: Mapping[str, Any] | None = None
     data: Collection | None = None
     no_data: str = ""
@@ -185,7 +187,7 @@ def _of_run(where: str, folder: Path, data: Collection | None, given: Mapping[st
         trainings,
         store,
         audit,
-        influence=_json(folder / "influence" / INFLUENCE),
+        influence=_influence([("", folder), *((one.name, one.path) for one in trainings if one.name)]),
         evaluate=_json(folder / EVALUATE),
         **_data(store, data),
     )
@@ -203,6 +205,14 @@ def _training(name: str, path: Path) -> Training:
         if len(saved) > len(history):  # a run of a version without a journal
             history = saved
     return Training(name, path, record, history, steps)
+
+
+def _influence(
+    places: list[tuple[str, Path]],
+) -> list[tuple[str, Mapping[str, Any], Mapping[str, Any] | None]]:
+    found = [(name, path / "influence") for name, path in places]
+    read = [(name, _json(path / INFLUENCE), _json(path / PHENOMENA)) for name, path in found]
+    return [(name, influence, phenomena) for name, influence, phenomena in read if influence is not None]
 
 
 def _data(store: Negatives | None, data: Collection | None) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from typing import Any
 
 from foils.report import charts
 from foils.report.blocks import Block, Plot, Section, Table, Words
-from foils.report.figures import count, flat, interval, real, share
+from foils.report.figures import GAP, count, flat, interval, real, share
 
 _SHOWN = 24  # rows of a plot of intervals
-_BY = {"source": "By source", "rank": "By rank", "difficulty": "By difficulty of the query"}
+_BY = {"source": "By source", "rank": "By rank", "difficulty": "By rank of the positive"}
 
 
 def audited(audit: Mapping[str, Any]) -> Section:
@@ -20,8 +20,22 @@ def audited(audit: Mapping[str, Any]) -> Section:
     if rate.get("value") is not None:
         text = f"{interval(rate, percent=True)} of the negatives are relevant"
         level = f", {100 * rate['level']:.0f} % interval" if rate.get("level") else ""
-        blocks.append(Words(f"{text}{level}, {rate.get('method', '')} estimate.", ""))
+        counted = rate.get("method") == "census"
+        blocks.append(
+            Words(f"{text}: all were judged." if counted else f"{text}{level}, {rate.get('method')} estimate.")
+        )
+        low, high = rate.get("bounds") or (None, None)
+        if audit.get("holes") and low is not None and high is not None:
+            holes = (
+                f"{share(audit['holes'])} of them are holes, which the judge does not know: from {share(low)} if none "
+            )
+            blocks.append(Words(f"{holes}of those were relevant to {share(high)} if all were."))
+    else:
+        blocks.append(
+            Words("Nobody has judged yet: fill in labels.csv of the audit, and give it with --labels.", "warn")
+        )
     blocks += _judge(audit)
+    blocks += [Words(str(note), "warn") for note in audit.get("notes") or ()]
     by = audit.get("by") or {}
     for name, title in _BY.items():
         if by.get(name):
@@ -37,18 +51,21 @@ def audited(audit: Mapping[str, Any]) -> Section:
     if audit.get("examples"):
         blocks.append(_examples(audit["examples"]))
     lead = f"{count(audit.get('judged'))} of {count(audit.get('population'))} negatives were judged."
+    if audit.get("window"):
+        lead += f" They are from ranks {audit['window'][0]} to {audit['window'][1]}: a rate holds for these."
     return Section("audit", "False negatives", blocks, lead if audit.get("judged") else "")
 
 
 def _judge(audit: Mapping[str, Any]) -> list[Block]:
-    judge = audit.get("judge") or {}
-    measured = [f"{name} {real(judge[name])}" for name in ("precision", "recall", "kappa", "ece") if name in judge]
-    text = f"Judge: {judge.get('name', '')} ({judge.get('kind', '')})" if judge else ""
-    if measured:
-        text += ", " + ", ".join(measured)
-    if audit.get("holes") is not None:
-        text += f". {share(audit['holes'])} of the sample could not be judged"
-    return [Words(text + ".")] if text else []
+    said: list[Block] = []
+    for key, title in (("judge", "Judge"), ("cheap", "Cheap judge, corrected by it")):
+        judge = audit.get(key)
+        if not judge:
+            continue
+        names = [name for name in ("precision", "recall", "specificity", "kappa", "ece") if judge.get(name) is not None]
+        measured = "".join(f", {name} {real(judge[name])}" for name in names)
+        said.append(Words(f"{title}: {judge.get('name', '')} ({judge.get('kind', '')}){measured}."))
+    return said
 
 
 def _rates(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Plot:
@@ -60,8 +77,8 @@ def _rates(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Plot:
             "high": row.get("high"),
             "tone": "",
             "n": count(row.get("judged")),
-            "label": f"{row.get('name')}   {interval({**row, 'value': row['rate']}, percent=True)}"
-            f"   {count(row.get('judged'))} judged",
+            "label": f"{row.get('name')}{GAP}{interval({**row, 'value': row['rate']}, percent=True)}"
+            f"{GAP}{count(row.get('judged'))} judged",
         }
         for row in rows[:_SHOWN]
         if row.get("rate") is not None
@@ -131,7 +148,8 @@ def _examples(rows: Sequence[Mapping[str, Any]]) -> Table:
         chance = row.get("probability")
         found = " ".join(filter(None, [str(row.get("source") or ""), f"#{row['rank']}" if row.get("rank") else ""]))
         said += f" ({share(chance)})" if isinstance(chance, int | float) else ""
-        texts = [flat(str(row.get(name) or ""), most) for name, most in (("query", 160), ("document", 300))]
+        long = (("query", 120), ("positive", 200), ("document", 300))
+        texts = [flat(str(row.get(name) or ""), most) for name, most in long]
         listed.append([*texts, found, said, flat(str(row.get("reason") or ""), 200)])
-    head = ("Query", "Negative", "Found by", "Verdict", "Why")
+    head = ("Query", "A positive", "Negative", "Found by", "Verdict", "Why")
     return Table("Examples of verdicts", head, listed, (), tones, folded=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from foils.report import charts
 from foils.report.blocks import Block, Plot, Section
-from foils.report.figures import count, interval
+from foils.report.figures import GAP, count, interval
 
 
 def measured(evaluate: Mapping[str, Any]) -> Section | None:
@@ -42,6 +42,6 @@ def _point(system: Mapping[str, Any], name: str) -> dict[str, Any]:
         "high": score.get("high"),
         "tone": {"better": "good", "worse": "bad"}.get(str(verdict), ""),
         "n": "",
-        "label": f"{system.get('system')}   {interval({**score, 'value': score['mean']})}"
-        + (f"   {verdict}" if verdict else ""),
+        "label": f"{system.get('system')}{GAP}{interval({**score, 'value': score['mean']})}"
+        + (f"{GAP}{verdict}" if verdict else ""),
     }

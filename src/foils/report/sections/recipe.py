@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from foils.recipe import load_recipe, shipped
 from foils.report.blocks import Block, Code, Facts, Section, Table
 from foils.report.figures import count, duration, share
 from foils.report.subject import Subject, Training
@@ -94,9 +95,11 @@ def _run(subject: Subject) -> list[Block]:
     ]
     blocks: list[Block] = []
     if recipe:
-        plain = {key: value for key, value in recipe.items() if value not in (None, "", [])}
+        # Without its name, which the file has that it is read from.
+        plain = {key: value for key, value in recipe.items() if key != "name" and value not in (None, "", [])}
         text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
-        blocks.append(Code("Recipe, whole", text.rstrip()))
+        title = "Recipe, whole" if _named(recipe) == recipe.get("name") else "Recipe, whole: recipe.yaml"
+        blocks.append(Code(title, text.rstrip()))
     blocks.append(Facts([(name, value) for name, value in facts if value], code=True))
     blocks += [table for training in subject.trainings if (table := _settings(training)) is not None]
     phases = record.get("phases")
@@ -141,13 +144,21 @@ def _phases(phases: list[Mapping[str, Any]]) -> Table:
 def _train_command(subject: Subject, recipe: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     options = settings.get("options", {})
     usual = _usual()
-    lines = [f"foils train {_DATA}", f"--recipe {shlex.quote(str(recipe.get('name', 'RECIPE')))}", "--model MODEL"]
+    lines = [f"foils train {_DATA}", f"--recipe {_named(recipe)}", "--model MODEL"]
     lines += [f"--split {settings['split']}"] if settings.get("split", "train") != "train" else []
     lines += [f"--seed {settings['seed']}"] if settings.get("seed") else []
     for name, value in options.items():
         if value is not None and value != usual.get(name):
             lines.append(f"--set {shlex.quote(f'{name}={_json(value)}')}")
     return " \\\n    ".join([*lines, f"-o {shlex.quote(subject.where)}"])
+
+
+def _named(recipe: Mapping[str, Any]) -> str:
+    """The name of a recipe that foils ships, if it was followed as it is; else a file with the text above."""
+    name = str(recipe.get("name", ""))
+    if name in shipped() and load_recipe(name).text() == recipe:
+        return name
+    return "recipe.yaml"
 
 
 def _usual() -> Mapping[str, Any]:

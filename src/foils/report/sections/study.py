@@ -9,9 +9,10 @@ import yaml
 
 from foils.report import charts
 from foils.report.blocks import Block, Code, Plot, Section, Table, Words
-from foils.report.figures import count, duration, interval, real
+from foils.report.figures import GAP, count, duration, interval, real
 
 Arm = Mapping[str, Any]
+_SPENT = ("shared", "mine", "teach", "train")
 
 
 def advised(study: Mapping[str, Any]) -> Section | None:
@@ -25,15 +26,24 @@ def compared(study: Mapping[str, Any]) -> list[Section]:
     arms = [arm for arm in study.get("arms") or () if arm.get("scores")]
     if not arms:
         return []
-    sections = [_scores(study, arms)]
+    sections = [*_failed(study), _scores(study, arms)]
     pareto = _pareto(study, arms)
     sections += [] if pareto is None else [pareto]
     recipes = [Code(str(arm["name"]), _text(arm["recipe"])) for arm in arms if arm.get("recipe")]
     return [*sections, Section("recipes", "Recipes", recipes)] if recipes else sections
 
 
+def _failed(study: Mapping[str, Any]) -> list[Section]:
+    said = [Words(f"{name}: {why}", "bad") for name, why in (study.get("failed") or {}).items()]
+    return [Section("failed", "Arms that failed", said)] if said else []
+
+
 def _measures(study: Mapping[str, Any], arms: list[Arm]) -> list[str]:
     return list(study.get("measures") or ()) or list(dict.fromkeys(name for arm in arms for name in arm["scores"]))
+
+
+def _main(study: Mapping[str, Any], measures: list[str]) -> str:
+    return str(study.get("main") or next((name for name in measures if name.startswith("nDCG")), measures[0]))
 
 
 def _scores(study: Mapping[str, Any], arms: list[Arm]) -> Section:
@@ -54,7 +64,9 @@ def _scores(study: Mapping[str, Any], arms: list[Arm]) -> Section:
     blocks.append(Table("Scores", head, rows, tuple(range(1, len(head))), note=_seeds(arms)))
     if any(arm.get("versus") for arm in arms):
         blocks.append(_versus(arms, measures))
-    lead = " ".join(f"{name.capitalize()}: {study[name]}." for name in ("data", "model") if study.get(name))
+    data = f"{study.get('collection', '')} {study.get('data', '')}".strip()
+    lead = f"Collection {data}, model {study.get('model', '')}"
+    lead += f", {count(study['queries'])} queries." if study.get("queries") else "."
     return Section("scores", "Scores", blocks, lead)
 
 
@@ -65,7 +77,7 @@ def _point(arm: Arm, measure: str, study: Mapping[str, Any]) -> dict[str, Any]:
         **{name: score.get(name) for name in ("value", "low", "high")},
         "tone": _verdict(arm, measure, study.get("baseline")),
         "n": "",
-        "label": f"{arm['name']}   {interval(score)}",
+        "label": f"{arm['name']}{GAP}{interval(score)}",
     }
 
 
@@ -86,11 +98,17 @@ def _versus(arms: list[Arm], measures: list[str]) -> Table:
                 verdict = {"good": "better", "bad": "worse", "": "not distinguishable"}[_verdict(arm, measure, other)]
                 if verdict != "not distinguishable":
                     tones[len(rows)] = "good" if verdict == "better" else "bad"
-                shown = interval({**test, "value": test.get("difference")})
+                shown = _difference(test)
                 numbers = [_p(test.get("p")), _p(test.get("holm"))]
                 rows.append([str(arm["name"]), str(other), measure, shown, *numbers, verdict])
     head = ("Arm", "against", "Measure", "Difference", "p", "p, Holm", "")
     return Table("Differences", head, rows, (3, 4, 5), tones)
+
+
+def _difference(test: Mapping[str, Any]) -> str:
+    middle, low, high = (test.get(name) for name in ("difference", "low", "high"))
+    ends = "" if low is None or high is None else f" [{low:+.3f}, {high:+.3f}]"
+    return "" if middle is None else f"{middle:+.3f}{ends}"
 
 
 def _p(value: float | None) -> str:
@@ -106,9 +124,9 @@ def _pareto(study: Mapping[str, Any], arms: list[Arm]) -> Section | None:
     measures = _measures(study, arms)
     if not measures:
         return None
-    measure = next((name for name in measures if name.startswith("nDCG")), measures[0])
+    measure = _main(study, measures)
     front = set(study.get("pareto") or ())
-    values = []
+    values: list[dict[str, Any]] = []
     for arm in arms:
         seconds = _seconds(arm)
         score = arm["scores"].get(measure)
@@ -118,30 +136,34 @@ def _pareto(study: Mapping[str, Any], arms: list[Arm]) -> Section | None:
         values.append(
             {"name": str(arm["name"]), "x": seconds / 60, "y": score["value"], **ends, "front": arm["name"] in front}
         )
+    for place, value in enumerate(sorted(values, key=lambda value: value["x"])):
+        value |= {"place": place, "late": value["x"] > 0.6 * max(other["x"] for other in values)}
     rows = [
         [
             str(arm["name"]),
             "yes" if arm["name"] in front else "",
-            *(duration((arm.get("seconds") or {}).get(name)) for name in ("mine", "train")),
+            *(duration((arm.get("seconds") or {}).get(name)) for name in _SPENT),
+            duration(_seconds(arm)),
             "" if arm.get("memory_mb") is None else f"{arm['memory_mb']:,.0f} MB",
             count(arm["encoded"]) if isinstance(arm.get("encoded"), int | float) else "",
             _rate(arm.get("rate")),
         ]
         for arm in arms
     ]
-    head = ("Arm", "Best for its cost", "Mining", "Training", "Memory", "Texts encoded", "False negatives")
+    spent = ("Shared pools", "Mining", "Teaching", "Training", "Together")
+    head = ("Arm", "Best for its cost", *spent, "Memory", "Texts encoded", "False negatives")
     blocks: list[Block] = []
     if values:
-        spec = charts.scatter("minutes of mining and training", measure, ".3~g", ".3~f")
+        spec = charts.scatter("minutes, all together", measure, ".3~g", ".3~f")
         note = "Joined: no other arm is better for less time."
         blocks.append(Plot("pareto", f"{measure} against time", spec, values, note, height=280))
-    blocks.append(Table("Cost", head, rows, (2, 3, 4, 5, 6)))
+    blocks.append(Table("Cost", head, rows, tuple(range(2, len(head)))))
     return Section("cost", "Effect against cost", blocks)
 
 
 def _seconds(arm: Arm) -> float | None:
-    seconds = [value for value in (arm.get("seconds") or {}).values() if isinstance(value, int | float)]
-    return sum(seconds) if seconds else None
+    spent = {name: value for name, value in (arm.get("seconds") or {}).items() if isinstance(value, int | float)}
+    return spent.get("total", sum(spent.values())) if spent else None
 
 
 def _rate(rate: Any) -> str:
@@ -151,14 +173,17 @@ def _rate(rate: Any) -> str:
 
 
 def _text(recipe: Any) -> str:
-    return recipe if isinstance(recipe, str) else yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).rstrip()
+    if isinstance(recipe, str):
+        return recipe
+    plain = {key: value for key, value in recipe.items() if value not in (None, "", [])}
+    return str(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)).rstrip()
 
 
 def best_arm(study: Mapping[str, Any]) -> tuple[str, str, str] | None:
     """Measure, name and score of the arm with the highest first measure."""
     arms = [arm for arm in study.get("arms") or () if arm.get("scores")]
     measures = _measures(study, arms)
-    measure = next((name for name in measures if name.startswith("nDCG")), measures[0] if measures else "")
+    measure = _main(study, measures) if measures else ""
     scored = [arm for arm in arms if (arm["scores"].get(measure) or {}).get("value") is not None]
     if not scored:
         return None

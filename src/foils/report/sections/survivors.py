@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from foils.report import charts
 from foils.report.blocks import Block, Plot, Section, Table, Words
-from foils.report.figures import count, flat, share
+from foils.report.figures import GAP, count, flat, share
 from foils.report.tally import Tally
 from foils.store import Negatives
 
@@ -56,7 +56,7 @@ def _left(store: Negatives) -> Plot:
                 "before": before,
                 "dropped": step["dropped"],
                 "starved": step["starved"],
-                "label": f"{step['number']} {flat(step['text'], 60)}   {count(left)} left, {change}",
+                "label": f"{step['number']} {flat(step['text'], 60)}{GAP}{count(left)} left, {change}",
             }
         )
         before = left

@@ -13,6 +13,7 @@ from foils.report.subject import Training
 from foils.train.guard.record import BREACHES, described, went
 from foils.train.refresh.rollback import ROLLBACKS
 
+_ROWS = 60  # of the table of figures
 _MOST = 400  # points of a line; of more, every n-th is shown
 _SHARE = ".0%"
 _HEALTH = (
@@ -161,7 +162,20 @@ def _health(one: Training, tag: str, marks: list[dict[str, Any]]) -> list[Block]
         blocks.append(
             Plot(f"ranks{tag}", "Push by rank", charts.curves("", shown, form=_SHARE), values, note, height=140)
         )
-    return blocks
+    return [*blocks, *_table(one)]
+
+
+def _table(one: Training) -> list[Block]:
+    """The same figures for whoever cannot see the plots, thinned out."""
+    names = [field for *_, fields in _HEALTH for field in fields if any(field in entry for entry in one.looks)]
+    if not names:
+        return []
+    every = max(1, -(-len(one.looks) // _ROWS))
+    rows = [
+        [count(entry["step"]), *(real(entry.get(name)) for name in ("loss", *names))] for entry in one.looks[::every]
+    ]
+    head = ("Step", "Loss", *(name.replace("_", " ") for name in names))
+    return [Table("Figures of training by step", head, rows, tuple(range(len(head))), folded=True)]
 
 
 def _fields(one: Training) -> list[str]:
