@@ -17,6 +17,7 @@ from foils.evaluate.significance import (
     interval,
     intervals,
     over_seeds,
+    ratio,
     sign_flip,
 )
 
@@ -258,3 +259,20 @@ def test_tables_of_unlike_seeds_are_measured_together():
         assert both.p == pytest.approx(alone.p, abs=2e-4)
         assert both.interval.method == alone.interval.method
     assert all_over_seeds([]) == []
+
+
+def test_a_ratio_of_sums_is_resampled_by_query():
+    rng = np.random.default_rng(0)
+    whole = rng.integers(0, 9, 80)
+    part = rng.binomial(whole, 0.3)
+    found = ratio(part, whole, rounds=4_000)
+    assert found.value == part.sum() / whole.sum()
+    some = whole > 0
+    draws = rng.integers(0, some.sum(), (4_000, some.sum()))
+    slow = part[some][draws].sum(axis=1) / whole[some][draws].sum(axis=1)
+    assert np.allclose([found.low, found.high], np.quantile(slow, [0.025, 0.975]), atol=0.005)
+    assert ratio([0, 0], [0, 0]).facts() == {"value": None, "low": None, "high": None}
+    # All of a query or nothing: four queries, not eight independent judgements.
+    wide, narrow = ratio([2, 2, 0, 0], [2, 2, 2, 2]), ratio([1, 1, 1, 1], [2, 2, 2, 2])
+    assert wide.high - wide.low > 0.5
+    assert narrow.high == narrow.low == 0.5

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from foils.calibrate.pipeline import Seen
 from foils.core import noise, risk
 from foils.core.cutoffs import Group
-from foils.core.intervals import ratio
+from foils.evaluate.significance import ratio
 
 GRID = 60  # thresholds that are tried
+_ROUNDS = 2_000  # of the bootstrap
 _FINEST = 0.002  # share of the candidates that the loosest of them drops, but for the one that drops none
 
 Floats = NDArray[np.float64]
@@ -137,10 +138,14 @@ class Sample:
             "labels": int((self.weight[candidate] > 0).sum()),
             "false": float(self.relevance[candidate & (self.weight > 0)].sum()),
             "passes": place is not None,
-            "before": ratio(false[:, -1], kept[:, -1], level=level).facts(),
-            "after": None if place is None else ratio(false[:, place], kept[:, place], level=level).facts(),
+            "before": ratio(false[:, -1], kept[:, -1], level=level, rounds=_ROUNDS).facts(),
+            "after": None
+            if place is None
+            else ratio(false[:, place], kept[:, place], level=level, rounds=_ROUNDS).facts(),
             "kept": float((candidate & ~out).sum() / max(1, candidate.sum())),
-            "lost": ratio(self.sums(out, right), self.sums(candidate, right), level=level).facts(),
-            "found": ratio(self.sums(out, self.relevance), self.sums(candidate, self.relevance), level=level).facts(),
+            "lost": ratio(self.sums(out, right), self.sums(candidate, right), level=level, rounds=_ROUNDS).facts(),
+            "found": ratio(
+                self.sums(out, self.relevance), self.sums(candidate, self.relevance), level=level, rounds=_ROUNDS
+            ).facts(),
             "starved": None if quota is None else int((per_query < quota).sum()),
         }

@@ -41,6 +41,28 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Ratio:
+    """A ratio of sums over queries with a two-sided interval; NaN where nothing is counted.
+
+    Attributes:
+        value: the ratio.
+        low: lower end.
+        high: upper end.
+        level: share of resamplings inside.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+    def facts(self) -> dict[str, float | None]:
+        """As JSON values; null for NaN."""
+        ends = {"value": self.value, "low": self.low, "high": self.high}
+        return {name: None if np.isnan(number) else number for name, number in ends.items()}
+
+
+@dataclass(frozen=True)
 class SignFlip:
     """Result of the paired sign-flip test.
 
@@ -230,6 +252,32 @@ def _over(table: Floats, draws: Floats, level: float, luck: tuple[int, int]) -> 
     error = np.hypot(mean.std(ddof=1) / np.sqrt(len(mean)) if len(mean) > 1 else 0.0, _spread(table))
     ends = Interval(low, high, level, "queries and seeds resampled")
     return OverSeeds(total, ends, p, float((high - low) / 2 + _POWER * error))
+
+
+def ratio(part: ArrayLike, whole: ArrayLike, *, level: float = 0.95, rounds: int = ROUNDS, seed: int = 0) -> Ratio:
+    """``Σ part / Σ whole`` over queries, with the bootstrap percentile interval over queries.
+
+    Each query is drawn with all it holds (Davison and Hinkley 1997, Bootstrap Methods and their Application, section
+    3.8), for what one query's documents are is not independent. With few queries, or a rate near 0, the interval is too
+    short; where the part is 0 everywhere it ends at 0.
+
+    Args:
+        part: of each query, (n,), at most ``whole``.
+        whole: of each query, (n,), at least 0.
+        level: share of resamples inside, in (0, 1).
+        rounds: number of resamples.
+        seed: of the draws.
+
+    >>> ratio([1, 0, 1, 0], [2, 2, 2, 2]).value
+    0.25
+    """
+    table = np.stack([np.asarray(part, np.float64), np.asarray(whole, np.float64)], axis=1)
+    table = table[table[:, 1] > 0]
+    if not len(table):
+        return Ratio(float("nan"), float("nan"), float("nan"), level)
+    means = bootstrap_means(table, rounds=rounds, seed=seed)
+    low, high = np.quantile(means[:, 0] / means[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return Ratio(float(table[:, 0].sum() / table[:, 1].sum()), float(low), float(high), level)
 
 
 def holm(p: ArrayLike) -> Floats:
