@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from foils.stages.stage import Stage
 from foils.store import Negatives
 
 if TYPE_CHECKING:
+    from foils.evaluate.transfer import Task
     from foils.teach import TeachOptions
     from foils.train import Fallback, Guard, Run, TrainOptions
     from foils.train.refresh import Mining
@@ -43,6 +44,7 @@ class Job:
         teach: how cross-encoders between the phases are trained; their loss is the recipe's.
         guard: bounds of every training of the student, instead of the recipe's.
         fallback: what each goes on with beyond them, instead of the recipe's.
+        tasks: other tasks that the student is measured on at each look at dev.
         influence: whether to count what every negative does.
     """
 
@@ -55,6 +57,7 @@ class Job:
     teach: TeachOptions | None = None
     guard: Guard | None = None
     fallback: Fallback | None = None
+    tasks: Sequence[Task] = ()
     influence: bool = False
 
 
@@ -171,6 +174,7 @@ def train_phase(
         rate=phase.rate,
         guard=job.guard or phase.guard or MILD,
         fallback=_fallback(phase, job, data, student),
+        tasks=job.tasks,
         influence=job.influence,
     )
     return train(data, spec, model, out=out, seed=job.seed, options=options)

@@ -40,6 +40,9 @@ def train(
     fallback: Annotated[
         str | None, typer.Option(help="Recipe to go on with from the last good checkpoint, e.g. in-batch.")
     ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", help="Measured at each look at dev, as by foils transfer; repeat.")
+    ] = None,
     influence: Annotated[
         bool, typer.Option("--influence", help="Count what every negative does; see: foils influence")
     ] = False,
@@ -52,6 +55,7 @@ def train(
 ) -> None:
     """Mine as a recipe says and train; an interrupted run goes on with the same command."""
     from foils.core.spec import parse
+    from foils.evaluate.transfer import read_tasks
     from foils.follow import Job, follow
     from foils.mine import Miner
     from foils.recipe import load_fallback, load_recipe
@@ -77,6 +81,7 @@ def train(
             teach=teach,
             guard=None if guard is None else parse(guard, "guard"),
             fallback=None if fallback is None else load_fallback(fallback),
+            tasks=read_tasks(task or []),
             influence=influence,
         )
         result = follow(plan, collection, model, out=out, job=job, options=options)

@@ -44,7 +44,7 @@ def explained(record: Mapping[str, Any], examples: int) -> RenderableType:
     for entry in record["phenomena"]:
         lift = entry["lift"]
         clear = lift["low"] is not None and (lift["low"] > 1 or lift["high"] < 1)
-        pushes = f"x {lift['value']:.2f} {_span(lift, 1, 2)}" if entry["pairs"] else "-"
+        pushes = f"x {lift['value']:.2f} {_span(lift, 1, 2) or '[too few]'}" if entry["pairs"] else "-"
         shares = [f"{percent(entry[name]['value'])} {_span(entry[name])}" for name in ("prevalence", "gradient_share")]
         grid.add_row(Text(entry["name"]), *shares, Text(pushes, style="" if clear else "dim"))
     parts: list[RenderableType] = [

@@ -55,6 +55,8 @@ def _run(run: Run) -> list[RenderableType]:
             marks = "taken" if point["step"] == run.best_step else ""
             grid.add_row(f"{point['step']:,}", *(f"{point[name]:.4f}" for name in names), marks)
         parts.append(grid)
+    if "tasks" in run.record:
+        parts += [Text(""), _tasks(run.record["tasks"], run.best_step)]
     seen = run.record.get("health") or ()
     if seen and not any(step.get("negatives", 1) for step in seen):
         idle = "no step had a negative, so the loss was 0 and nothing was learnt: look at contrast and batch size"
@@ -64,6 +66,17 @@ def _run(run: Run) -> list[RenderableType]:
     finished = " (was finished already)" if run.found_finished else ""
     parts += breaches(run.record)
     return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]
+
+
+def _tasks(points: Sequence[Mapping[str, float]], taken: int) -> RenderableType:
+    """Other tasks, a row each: at the start, in the model that was taken, and at its worst."""
+    grid = columns("other task", "at the start", "taken", "lowest", "at step", right=range(1, 5))
+    for name in [name for name in points[0] if name != "step"]:
+        by_step = {int(point["step"]): point[name] for point in points}
+        worst = min(by_step, key=lambda step: by_step[step])
+        shown = [f"{by_step[step]:.4f}" if step in by_step else "" for step in (0, taken, worst)]
+        grid.add_row(Text(name), *shown, f"{worst:,}")
+    return grid
 
 
 def breaches(record: Mapping[str, Any]) -> list[RenderableType]:

@@ -148,7 +148,7 @@ def recall(folder: Path, objective: Objective, rank: int) -> None:
     path = folder / f"objective-{rank}.pt"
     if path.exists():
         objective.remember(torch.load(path, map_location="cpu", weights_only=True))
-    elif objective.memory():
+    elif any(not name.startswith("tally.") for name in objective.memory()):  # a tally may begin late
         raise StoreError(
             f"{path}: missing, so what the objective remembered at step {step_of(folder):,} is lost. Remove "
             f"{folder.name} to go on from an earlier checkpoint."

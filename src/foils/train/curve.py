@@ -7,6 +7,7 @@ from typing import Any
 
 from foils.train.dev import METRIC
 
+TASK = "task/"  # begins the names of measures of other tasks
 Curve = list[dict[str, float]]
 
 
@@ -16,12 +17,24 @@ def curve_of(history: Sequence[dict[str, Any]]) -> Curve:
         int(entry["step"]): {
             name.removeprefix("eval_"): float(value)
             for name, value in entry.items()
-            if name.startswith("eval_") and "@" in name
+            if name.startswith("eval_") and "@" in name and not name.startswith(f"eval_{TASK}")
         }
         for entry in history
         if f"eval_{METRIC}" in entry
     }
     return [{"step": step, **points[step]} for step in sorted(points)]
+
+
+def tasks_of(history: Sequence[dict[str, Any]]) -> Curve:
+    """Other tasks' measures among the Trainer's log entries, one point per step, in order; step 0 is the start."""
+    prefix = f"eval_{TASK}"
+    points = {
+        int(entry["step"]): {
+            name.removeprefix(prefix): float(value) for name, value in entry.items() if name.startswith(prefix)
+        }
+        for entry in history
+    }
+    return [{"step": step, **points[step]} for step in sorted(points) if points[step]]
 
 
 def best_step(curve: Curve) -> int | None:

@@ -5,6 +5,7 @@ Importing this module imports PyTorch and sentence-transformers; `foils.train.tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from sentence_transformers.util import batch_to_device
 from foils.adapters import exact
 from foils.adapters.protocols import Encoder, Kind
 from foils.core.collection import Collection
+from foils.evaluate.transfer import How, Task
 from foils.train.batches import Plan
+from foils.train.curve import TASK
 from foils.train.dev import DEPTH, Dev, measures
 from foils.train.feeding import Feeder
 from foils.train.guard.turn import take_over
@@ -104,11 +107,19 @@ class DevEvaluator(BaseEvaluator):  # type: ignore[misc]
         encoder: the current weights.
         dev: what is measured.
         docs: vectors of all documents where those stand; None to encode them each time.
+        tasks: measured as well, under ``task/NAME``.
     """
 
-    def __init__(self, data: Collection, encoder: Encoder, dev: Dev, docs: NDArray[np.float32] | None = None) -> None:
+    def __init__(
+        self,
+        data: Collection,
+        encoder: Encoder,
+        dev: Dev,
+        docs: NDArray[np.float32] | None = None,
+        tasks: Sequence[Task] = (),
+    ) -> None:
         super().__init__()
-        self.data, self.encoder, self.dev, self.docs = data, encoder, dev, docs
+        self.data, self.encoder, self.dev, self.docs, self.tasks = data, encoder, dev, docs, tasks
 
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
@@ -121,4 +132,6 @@ class DevEvaluator(BaseEvaluator):  # type: ignore[misc]
             docs = np.asarray(self.docs[self.dev.docs])
         found, _ = exact.search(queries, docs, DEPTH)
         rows = np.where(found >= 0, self.dev.docs[np.maximum(found, 0)], -1).astype(np.int32)
-        return measures(rows, self.dev.relevant)
+        # No intervals: the fewest resamples will do.
+        others = {f"{TASK}{task.key}": task.answer(self.encoder, How(rounds=1)).value for task in self.tasks}
+        return {**measures(rows, self.dev.relevant), **others}

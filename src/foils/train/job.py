@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +15,7 @@ from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.errors import PipelineError, SpecError
 from foils.core.pairs import Pairs
+from foils.evaluate.transfer import Task
 from foils.train.batch import STUDENT
 from foils.train.batches import Batches, Ground, Plan, Shuffled
 from foils.train.contrasts import Contrast, InBatch
@@ -60,6 +61,8 @@ class TrainSpec:
         rate: factor of the learning rate that they say.
         guard: bounds beyond which the run stops, or falls back.
         fallback: what it goes on with then, from its last good checkpoint; None to stop with an error.
+        tasks: other tasks that the weights are measured on at each look at dev (`foils.evaluate.transfer`); they
+            decide nothing.
         influence: whether to count what every negative does, into ``influence`` of the run folder; it decides nothing.
     """
 
@@ -76,6 +79,7 @@ class TrainSpec:
     rate: float = 1.0
     guard: Guard = MILD
     fallback: Fallback | None = None
+    tasks: Sequence[Task] = ()
     influence: bool = False
 
     def columns(self) -> tuple[str, ...]:
@@ -209,6 +213,8 @@ def prepare(
     seen = guides(scoring, data, rows.queries, cache_root() / "vectors")
     both = towers(student, spec.contrast, spec.guides, data, cache_root() / "vectors")
     dev = make_dev(data, dev_split, held, settled)
+    if spec.tasks and dev is None:
+        raise SpecError("tasks are measured at each look at dev, and there is no dev: set dev_share above 0.")
     return Job(
         plan=plan,
         dev=dev,

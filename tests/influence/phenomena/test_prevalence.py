@@ -110,6 +110,18 @@ def test_examples_are_the_hardest_and_none_is_given_twice(run):
     assert all(example["document_sentence"].startswith("In X") for example in entry["examples"])
 
 
+def test_too_few_queries_have_no_interval(run):
+    found, data = run
+    told = phenomena(found, data, queries=9)
+    for entry in told["phenomena"]:
+        assert entry["lift"]["low"] is None
+        assert entry["prevalence"]["low"] is not None
+    out = console()
+    with out.capture() as shown:
+        out.print(explained(told, 0))
+    assert "too few" in shown.get()
+
+
 def test_sampled_by_query_and_written(run):
     found, data = run
     told = phenomena(found, data, queries=10, examples=2)

@@ -24,6 +24,7 @@ from foils.influence.record import Influence
 
 QUERIES = 1_000  # whose negatives are looked at
 POSITIVES = 8  # of a query: among so many the one nearest to it is looked for
+FEWEST = 10  # queries with a phenomenon, for an interval of how hard it pushes
 FILE, KIND, VERSION = "phenomena.json", "foils phenomena", 1
 _ROUNDS, _LEVEL = 2_000, 0.95
 
@@ -56,7 +57,8 @@ def phenomena(
         ``queries`` and ``pairs`` looked at; ``none``: share of the negatives that no rule speaks of; and for each rule
         ``name``, ``says``, ``prevalence`` (share of the negatives), ``gradient_share`` and ``lift`` (the second divided
         by the first: above 1, such negatives push harder than others), each with a 95 % bootstrap interval over
-        queries, and ``examples`` with the sentences nearest to the query.
+        queries (no lift's where fewer than ten queries have the phenomenon), and ``examples`` with the sentences
+        nearest to the query.
 
     Raises:
         DataError: no negative that was used has a query with a positive.
@@ -183,11 +185,15 @@ def _spans(query: NDArray[np.int32], flags: NDArray[np.bool_], gradient: NDArray
     both = np.column_stack((np.ones(len(query)), gradient, flags, flags * gradient[:, None]))
     sums = np.stack([np.bincount(at, weights=column, minlength=size) for column in both.T], axis=1)
     resampled = bootstrap_means(sums, rounds=_ROUNDS, seed=seed)
-    count = flags.shape[1]
-    return [
-        {name: _span(*values) for name, values in _quotients(sums.mean(axis=0), resampled, place, count).items()}
-        for place in range(count)
-    ]
+    count, found = flags.shape[1], []
+    for place in range(count):
+        values = _quotients(sums.mean(axis=0), resampled, place, count)
+        spans = {name: _span(*value) for name, value in values.items()}
+        if (sums[:, 2 + place] > 0).sum() < FEWEST:
+            # Resamples without any such query say nothing, and those with one all say the same.
+            spans["lift"] |= {"low": None, "high": None}
+        found.append(spans)
+    return found
 
 
 def _quotients(mean: NDArray[np.float64], resampled: NDArray[np.float64], place: int, count: int) -> dict[str, Any]:
