@@ -252,8 +252,8 @@ def test_one_budget_for_both_models(data, positives, rows, tmp_path):
         return said(json.dumps({"documents": made}), usage=(5000, 5000))
 
     with Server(behave) as server:
-        with pytest.raises(BudgetError, match=r"budget of 65,000 tokens does not suffice .* 70,000 tokens are spent"):
-            judge_at(server, data, positives, tmp_path, ("cheap", "strong"), budget=65_000).judge(*rows)
+        with pytest.raises(BudgetError, match=r"budget of 68,000 tokens does not suffice .* 70,000 tokens are spent"):
+            judge_at(server, data, positives, tmp_path, ("cheap", "strong"), budget=68_000).judge(*rows)
         assert [body["model"] for body in server.bodies].count("strong") == 1
         judge_at(server, data, positives, tmp_path, ("cheap", "strong"), budget=120_000).judge(*rows)
         assert server.asked < 13

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foils.audit.estimators import LEVEL, quantile
 from foils.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from foils.audit.judges.llm import LLMOptions
 
 BUDGET = 300  # 200 to 400 labels spread over the windows of ranks
 
@@ -30,6 +34,7 @@ class Options:
         dry_run: ask nobody; say what would be judged, and what it would cost.
         cache: folder for scores and verdicts; ``$FOILS_CACHE`` or ``~/.cache/foils`` by default.
         progress: called with (what, done, total).
+        llm: how to ask language models, where one judges.
 
     Raises:
         SpecError: a number out of its bounds.
@@ -48,6 +53,7 @@ class Options:
     dry_run: bool = False
     cache: Path | None = None
     progress: Callable[[str, int, int], None] | None = field(default=None, compare=False)
+    llm: LLMOptions | None = None
 
     def __post_init__(self) -> None:
         quantile(self.level)

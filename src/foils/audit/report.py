@@ -22,7 +22,7 @@ from foils.audit.proxies import proxies
 from foils.audit.quality import Quality
 from foils.audit.sheets import write_sample, write_sheet
 from foils.audit.strata import DIFFICULTY, RANKS, band_name, band_of, described
-from foils.audit.texts import examples
+from foils.audit.texts import examples, told
 from foils.core.atomic import replacing
 from foils.core.collection import Collection
 
@@ -250,6 +250,21 @@ class Audit:
             }
             listed.append({"name": step.text, "step": step.number, "family": step.family, **rates})
         return listed
+
+    def write_page(self, path: Path) -> None:
+        """Write the sheet as an HTML page to label in: the same items in the same order as in labels.csv.
+
+        Raises:
+            DataError: it cannot be written.
+        """
+        from foils.audit.page import Item, write_page
+
+        texts = zip(*told(self.found, self.data, self.sheet.at), strict=True)
+        items = [
+            Item(query_id=query_id, doc_id=doc_id, query=query, document=document, positive=positive)
+            for query_id, doc_id, query, document, positive in texts
+        ]
+        write_page(path, items, f"Labels for {self.data.name}")
 
     def write(self, out: Path) -> None:
         """Write audit.json, sample.parquet and labels.csv; labels that are in a sheet there stay.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.store import Negatives
+
+if TYPE_CHECKING:
+    from foils.audit.judges.llm import LLMOptions
 
 AnyJudge = str | Path | Judge
 _MODELS = ("cross-encoder", "llm")  # judges that must pass controls
@@ -71,7 +74,7 @@ def audit(
     """
     options = options or Options()
     found, data = opened(negatives, data, split=options.split, layout=options.format, by=options.by)
-    bench = Bench(data, cache_root(options.cache), options.progress, found.pairs, options.complete)
+    bench = Bench(data, cache_root(options.cache), options.progress, found.pairs, options.complete, _asking(options))
     good = _judge(judge, bench, found, options)
     other = None if cheap is None else _judge(cheap, bench, found, options)
     if other is not None and good is None:
@@ -85,6 +88,15 @@ def audit(
     if out is not None and not options.dry_run:
         done.write(Path(out))
     return done
+
+
+def _asking(options: Options) -> LLMOptions | None:
+    """How to ask language models; nobody is asked in a dry run, so that no address is needed."""
+    if not options.dry_run:
+        return options.llm
+    from foils.audit.judges.llm import LLMOptions
+
+    return replace(options.llm or LLMOptions(), offline=True)
 
 
 def _judge(

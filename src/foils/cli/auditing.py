@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from foils.cli.options import DataOption, Json, Seed, loaded
 from foils.cli.output import tell
 from foils.core.errors import SpecError
+
+if TYPE_CHECKING:
+    from foils.audit.judges.llm import LLMOptions
 
 
 def audit(
@@ -18,12 +21,12 @@ def audit(
     judge: Annotated[
         list[str] | None,
         typer.Option(
-            help="qrels[:SPLIT|:FILE], a cross-encoder, score[:COLUMN], labels:CSV; of several the consensus."
+            help="qrels[:SPLIT|:FILE], a cross-encoder, score[:COLUMN], llm:MODEL[,STRONG]; of several the consensus."
         ),
     ] = None,
     labels: Annotated[
-        Path | None,
-        typer.Option(metavar="CSV", help="The sheet, filled in: people judge; --judge is then the cheap judge."),
+        list[Path] | None,
+        typer.Option(metavar="CSV", help="The sheet, filled in; one for each person. --judge is then the cheap judge."),
     ] = None,
     cheap: Annotated[
         str | None, typer.Option(metavar="JUDGE", help="Judges everything; the judge of the sample corrects it.")
@@ -31,6 +34,26 @@ def audit(
     budget: Annotated[int | None, typer.Option(help="Negatives to judge; 300, or all where qrels judge.")] = None,
     dropped: Annotated[int, typer.Option(help="To judge besides, of what each step took out; 0 for none.")] = 60,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the report and the sheet.")] = None,
+    page: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the sheet as a page to label in, too.")
+    ] = None,
+    llm_url: Annotated[
+        str | None, typer.Option(metavar="URL", help="Of an OpenAI-compatible endpoint; $FOILS_LLM_URL.")
+    ] = None,
+    llm_price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="READ,WRITTEN", help="Cost of a million tokens; repeat for a strong model."),
+    ] = None,
+    llm_budget: Annotated[
+        float | None, typer.Option(metavar="N", help="Most that models may cost; in tokens without --llm-price.")
+    ] = None,
+    llm_prompt: Annotated[
+        str, typer.Option(metavar="PROMPT", help="judge-list, judge-pair, or a file; see foils prompts.")
+    ] = "judge-list",
+    llm_concurrency: Annotated[
+        int, typer.Option(metavar="N", help="Questions asked at a time; 1 for a small server of your own.")
+    ] = 8,
+    offline: Annotated[bool, typer.Option("--offline", help="Use only replies of models that are kept.")] = False,
     complete: Annotated[
         bool, typer.Option("--complete", help="What the qrels do not list was looked at and is irrelevant.")
     ] = False,
@@ -58,26 +81,40 @@ def audit(
 
     if fail_above is not None and not 0 <= fail_above <= 1:
         raise SpecError(f"--fail-above {fail_above}: a rate is between 0 and 1, such as 0.05.")
-    good, other = _judges(judge or [], labels, cheap)
+    good, other = _judges(judge or [], labels or [], cheap)
     if fail_above is not None and (good is None or dry_run):
         raise SpecError("--fail-above needs a rate, so somebody must judge: pass --judge or --labels, no --dry-run.")
+    llm = _llm(llm_url, llm_price, llm_budget, llm_prompt, (llm_concurrency, offline))
     collection = None if data is None else loaded(data)
     with progress() as shown:
         options = Options(
             budget=budget, dropped=dropped, seed=seed, level=level, by=by, split=split, format=layout,
-            complete=complete, controls=controls, examples=examples, dry_run=dry_run, progress=shown,
+            complete=complete, controls=controls, examples=examples, dry_run=dry_run, progress=shown, llm=llm,
         )  # fmt: skip
         found = look(negatives, collection, good, cheap=other, options=options, out=out)
+        if page is not None and not dry_run:
+            found.write_page(page)
     record = found.to_dict()
-    tell(as_json, record, None if as_json else audited(record, out, fail_above))
+    tell(as_json, record, None if as_json else audited(record, out, fail_above, page=None if dry_run else page))
     if fail_above is not None and not found.passes(fail_above):
         raise typer.Exit(1)
 
 
-def _judges(judge: list[str], labels: Path | None, cheap: str | None) -> tuple[list[str] | None, str | None]:
+def _judges(judge: list[str], labels: list[Path], cheap: str | None) -> tuple[list[str] | None, str | None]:
     """Whose word counts, and the cheap judge."""
-    if labels is None:
+    if not labels:
         return judge or None, cheap
     if len(judge) > 1 or (judge and cheap):
         raise SpecError("with --labels there is one cheap judge at most: give --judge once, and no --cheap.")
-    return [f"labels:{labels}"], judge[0] if judge else cheap
+    return ["labels:" + ",".join(map(str, labels))], judge[0] if judge else cheap
+
+
+def _llm(
+    url: str | None, prices: list[str] | None, budget: float | None, prompt: str, how: tuple[int, bool]
+) -> LLMOptions:
+    from foils.adapters.llm import Price
+    from foils.audit.judges.llm import LLMOptions
+
+    parsed = tuple(Price.parse(text) for text in prices or ())
+    concurrency, offline = how
+    return LLMOptions(url=url, prices=parsed, budget=budget, prompt=prompt, offline=offline, concurrency=concurrency)

@@ -17,18 +17,21 @@ _LONG = 200  # characters of a text in an example
 _SHOWN = {"source": "found by", "rank": "rank", "difficulty": "rank of the positive"}
 
 
-def audited(record: Mapping[str, Any], out: Path | None, fail_above: float | None = None) -> RenderableType:
+def audited(
+    record: Mapping[str, Any], out: Path | None, fail_above: float | None = None, page: Path | None = None
+) -> RenderableType:
     """The rate with its interval and window, where it is high, what each filter did, and examples.
 
     Args:
         record: what `foils.audit.Audit.to_dict` gives.
         out: where the files are.
         fail_above: the rate that fails.
+        page: where the page to label in is.
     """
     parts: list[RenderableType] = [Text(escape(f"{record['negatives']}: {record['pipeline']}"), overflow="fold")]
     parts += [Text(""), facts(_head(record))]
     if record["rate"] is None:
-        parts += [Text(""), *_planned(record, out)]
+        parts += [Text(""), *_planned(record, out, page)]
         return Group(*parts)
     parts += [Text(""), *_tables(record), *_filters(record["by"]["filter"])]
     parts += [Text(""), *_proxies(record["proxies"])]
@@ -83,6 +86,8 @@ def _who(said: Mapping[str, Any] | None) -> list[str]:
             f"calls {seen['known_positives']:.0%} of known positives relevant and {seen['random_documents']:.0%} of "
             "random documents"
         )
+    if "models" in said:
+        words.append(_answered(said))
     if said["kind"] in ("cross-encoder", "llm", "consensus", "score") and said.get("kappa") is None:
         words.append("its own errors are in the rate: check it against people (--labels)")
     agreed = said.get("agreement", {})
@@ -90,6 +95,25 @@ def _who(said: Mapping[str, Any] | None) -> list[str]:
         chance = "" if agreed["kappa"] is None else f", kappa {agreed['kappa']:.2f}"
         words.append(f"{said['annotators']} people agree on {agreed['share']:.0%} of {agreed['items']:,} pairs{chance}")
     return ["; ".join(words)]
+
+
+def _asked(price: Mapping[str, Any]) -> str:
+    """What a language model would take."""
+    if "calls" not in price:
+        return ""
+    read, written = price["tokens"]
+    cost = f", cost {price['cost']:.4g}, at most {price['cost_at_most']:.4g}" if "cost" in price else ""
+    return f" in {price['calls']:,} calls ({price['kept']:,} kept), about {read:,} + {written:,} tokens{cost}"
+
+
+def _answered(said: Mapping[str, Any]) -> str:
+    """What a language model took, and what could not be read."""
+    read, written = said["tokens"]
+    cost = f", cost {said['cost']:.4g}" if "cost" in said else ""
+    words = f"{said['calls']:,} calls ({said['kept']:,} kept), {read:,} + {written:,} tokens{cost}"
+    if "flagged" in said:
+        words += f"; {said['models'][1]} confirms {said['confirmed']:,} of {said['flagged']:,} that were flagged"
+    return words + (f"; {said['undecided']:,} not decided" if said["undecided"] else "")
 
 
 def _tables(record: Mapping[str, Any]) -> list[RenderableType]:
@@ -153,7 +177,7 @@ def _examples(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     return [*parts, Text("")] if parts else []
 
 
-def _planned(record: Mapping[str, Any], out: Path | None) -> list[RenderableType]:
+def _planned(record: Mapping[str, Any], out: Path | None, page: Path | None) -> list[RenderableType]:
     grid = columns("found by", "ranks", "items", "to judge", right=(2, 3))
     counts: dict[tuple[str, str], tuple[int, int]] = {}
     for row in record["strata"]:
@@ -164,13 +188,14 @@ def _planned(record: Mapping[str, Any], out: Path | None) -> list[RenderableType
         grid.add_row(source, ranks, f"{items:,}", f"{drawn:,}")
     parts: list[RenderableType] = [grid, Text(""), *_proxies(record["proxies"])]
     for name, price in (record["price"] or {}).items():
-        told = ", ".join(f"{key} {value}" for key, value in price.items())
-        parts.append(Text(f"{name} would judge: {told}"))
+        parts.append(Text(f"{name} would judge {price['pairs']:,} pairs{_asked(price)}"))
     parts += [Text(note, style="yellow") for note in record["notes"]]
+    if page is not None and record["judge"] is None and not record["price"]:
+        parts.append(Text(f"Open {page} in a browser and label; save the CSV, and give it with --labels."))
     if out is not None and record["judge"] is None and not record["price"]:
         sheet = out / "labels.csv"
         parts.append(Text(f"Fill in the column 'label' of {sheet} (1 relevant, 0 not), then give it with --labels."))
-    elif record["judge"] is None and not record["price"]:
+    elif record["judge"] is None and not record["price"] and page is None:
         parts.append(Text("Nobody has judged: pass --judge, or -o DIR for a sheet to label.", style="yellow"))
     return parts
 

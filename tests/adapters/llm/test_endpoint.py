@@ -304,3 +304,15 @@ def test_a_key_that_is_none_is_not_repeated(monkeypatch):
     with pytest.raises(LLMError, match="FOILS_LLM_KEY holds what no key has") as caught:
         Endpoint("m", "http://localhost:1/v1")
     assert "cret" not in str(caught.value).replace("FOILS", "")
+
+
+def test_a_prompt_that_was_cut_off_is_told_once(caplog):
+    with Server(lambda body, number: said("ok", usage=(2048, 5))) as server:
+        endpoint = Endpoint("m", server.url)
+        endpoint.reply(asking("short"))
+        endpoint.reply(asking("word " * 2000))
+        assert caplog.text == ""
+        for _ in range(2):
+            endpoint.reply(asking("word " * 20_000))
+    assert caplog.text.count("raise the context length") == 1
+    assert "counts 2,048 tokens in a request of about 25,0" in caplog.text

@@ -99,3 +99,13 @@ def test_what_is_too_long_is_not_asked_again(tmp_path):
         (made,) = ask(LLM(Endpoint("m", server.url), cache=tmp_path), [asking()])
         assert server.asked == 1
     assert made.problem == "refused: large"
+
+
+def test_a_reply_that_was_cut_off_gets_more_room(tmp_path):
+    def behave(body, number):
+        return said('{"grade": 2}') if body["max_tokens"] > 1024 else said('{"gra', finish="length")
+
+    with Server(behave) as server:
+        (made,) = ask(LLM(Endpoint("m", server.url), cache=tmp_path), [asking()])
+        assert [body["max_tokens"] for body in server.bodies] == [1024, 4096]
+    assert made.value == {"grade": 2}

@@ -3,7 +3,7 @@
 from foils.adapters.llm.client import LLM, Model
 from foils.adapters.llm.endpoint import Endpoint, Patience
 from foils.adapters.llm.errors import BudgetError, LLMError, OfflineError
-from foils.adapters.llm.function import Function
+from foils.adapters.llm.function import Absent, Function
 from foils.adapters.llm.messages import Reply, Request, count_tokens
 from foils.adapters.llm.prompts import Prompt, prompt, shipped
 from foils.adapters.llm.spending import Estimate, Price, Spending
@@ -11,6 +11,7 @@ from foils.adapters.llm.structured import Answer, ask
 
 __all__ = [
     "LLM",
+    "Absent",
     "Answer",
     "BudgetError",
     "Endpoint",

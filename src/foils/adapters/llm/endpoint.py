@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,9 @@ from foils.core.errors import SpecError
 
 _OPENAI = "https://api.openai.com/v1"
 _PATH = "/chat/completions"
+_LONG = 1000  # tokens from which on a count can be compared with the estimate
+_PART = 0.45  # of the estimate: texts of few words a byte come to .6
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,13 @@ class Patience:
     """How long to bear an endpoint that does not answer.
 
     Args:
-        timeout: seconds for one try.
+        timeout: seconds for one try; long, as models on a CPU, and those that think first, take their time.
         retries: tries after the first.
         first: seconds before the first retry; each later one waits twice as long, and a little more by chance.
         longest: seconds of a wait at most; a server that asks for more (``Retry-After``) is given up.
     """
 
-    timeout: float = 120.0
+    timeout: float = 600.0
     retries: int = 6
     first: float = 1.0
     longest: float = 120.0
@@ -40,6 +44,11 @@ class Patience:
     def __post_init__(self) -> None:
         if not (self.timeout > 0 and self.retries >= 0 and self.first >= 0 and self.longest >= 0):
             raise SpecError(f"{self}: timeout must be above 0, the others at least 0.")
+
+
+def address(url: str | None) -> str | None:
+    """The address that is given, or else ``FOILS_LLM_URL`` or ``OPENAI_BASE_URL``; None where there is none."""
+    return url or os.environ.get("FOILS_LLM_URL") or os.environ.get("OPENAI_BASE_URL")
 
 
 class Endpoint:
@@ -66,7 +75,7 @@ class Endpoint:
         if not model.strip():
             raise SpecError("a model is needed, as the endpoint calls it.")
         self.name = model
-        self.url = _address(url or os.environ.get("FOILS_LLM_URL") or os.environ.get("OPENAI_BASE_URL"))
+        self.url = _address(address(url))
         self.patience = patience or Patience()
         self._opener = opener(self.url)
         self._key = _key(self.url)
@@ -74,6 +83,7 @@ class Endpoint:
         self._lock = threading.Lock()
         self._quiet = 0.0  # until then nobody asks: the server said that it is too much
         self._stopped = threading.Event()
+        self._warned = False
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r}, {self.url!r})"
@@ -106,7 +116,9 @@ class Endpoint:
                 value = post(
                     self._opener, self.url + _PATH, dialect.body(self.name, request), self._key, self.patience.timeout
                 )
-                return _read(value, request)
+                reply = _read(value, request)
+                self._doubt(reply, request)
+                return reply
             except Failure as failure:
                 if failure.too_long:
                     return Reply(self._plain(failure.message), "refused")
@@ -116,6 +128,16 @@ class Endpoint:
                     raise self._error(failure, tries) from None
                 self._sleep(self._pause(failure, request, tries), stopped)
                 tries += 1
+
+    def _doubt(self, reply: Reply, request: Request) -> None:
+        """Say once if the server seems to have read only a part: some cut long prompts off without an error."""
+        if not self._warned and request.tokens > _LONG and reply.tokens[0] < request.tokens * _PART:
+            self._warned = True
+            _LOG.warning(
+                "%s: model %r counts %s tokens in a request of about %s. If it cut the request off, its replies are "
+                "worth nothing: raise the context length of the server.",
+                self.url, self.name, f"{reply.tokens[0]:,}", f"{request.tokens:,}",
+            )  # fmt: skip
 
     def _learn(self, spoken: Dialect, message: str) -> bool:
         """Speak as the server wants; False if nothing more can be left out."""

@@ -7,9 +7,31 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from foils.adapters.llm.errors import LLMError
+from foils.adapters.llm.errors import LLMError, OfflineError
 from foils.adapters.llm.messages import Reply, Request, count_tokens
 from foils.adapters.protocols import UNCACHED
+
+
+class Absent:
+    """A model of which only kept replies are there.
+
+    Args:
+        name: as the endpoint called it.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = self.fingerprint = name
+
+    def stop(self) -> None:
+        """Nothing waits here."""
+
+    def reply(self, request: Request) -> Reply:
+        """Never.
+
+        Raises:
+            OfflineError: always.
+        """
+        raise OfflineError(f"{self.name}: a reply to {request.prompt} is not kept, and nobody may be asked.")
 
 
 class Function:

@@ -18,6 +18,7 @@ from foils.core.errors import SpecError
 from foils.core.text import did_you_mean
 
 _KEYS = ("title", "task", "version", "notes", "fields", "tokens", "system", "user", "schema")
+THINKING = 2048  # tokens for models that think before they answer
 _TAGS = re.compile(r"<(/?\s*(?:query|document|known)\b)", re.IGNORECASE)
 
 
@@ -65,7 +66,7 @@ class Prompt:
         texts = [("system", Template(self.system)), ("user", Template(self.user))]
         messages = tuple((role, text.substitute(values).strip()) for role, text in texts if text.template.strip())
         expected = self.tokens[0] + self.tokens[1] * items
-        return Request(messages, self.label, self.schema, max_tokens=4 * expected, expected=expected)
+        return Request(messages, self.label, self.schema, max_tokens=4 * expected + THINKING, expected=expected)
 
 
 def shipped() -> list[str]:

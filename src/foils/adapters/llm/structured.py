@@ -12,6 +12,7 @@ from foils.adapters.llm.client import LLM, Progress
 from foils.adapters.llm.messages import Reply, Request
 
 _THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+LONGER = 4  # times the tokens of a reply that was cut off
 _WRONG = 200  # brackets that open no JSON, after which a text is given up
 _OPENS = re.compile(r"[{\[]")
 
@@ -66,10 +67,16 @@ def ask(llm: LLM, requests: Sequence[Request], progress: Progress | None = None,
         bad = [i for i, made in enumerate(answers) if made.problem is not None and made.reply.finish != "refused"]
         if not bad:
             break
-        again = [replace(requests[i], seed=requests[i].seed + number) for i in bad]
+        again = [_another(requests[i], number, answers[i]) for i in bad]
         for i, request, reply in zip(bad, again, llm.replies(again), strict=True):
             answers[i] = answer(request, reply)
     return answers
+
+
+def _another(request: Request, number: int, made: Answer) -> Request:
+    """The same question with another seed, and with more room if the reply was cut off."""
+    room = LONGER**number if made.reply.finish == "length" else 1
+    return replace(request, seed=request.seed + number, max_tokens=room * request.max_tokens)
 
 
 def answer(request: Request, reply: Reply) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.llm import LLM, Answer, Endpoint, Estimate, Function, Model, Price, Request, Spending, ask, prompt
+from foils.adapters.llm import (
+    LLM,
+    Absent,
+    Answer,
+    Endpoint,
+    Estimate,
+    Function,
+    Model,
+    Price,
+    Request,
+    Spending,
+    ask,
+    prompt,
+)
+from foils.adapters.llm.endpoint import address
 from foils.audit.judges.asking import GRADES, Asker, Group
 from foils.audit.judges.protocol import IRRELEVANT, RELEVANT, UNKNOWN, JudgeKind, Rows, Verdicts
 from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.pairs import Pairs
+
+_LOG = logging.getLogger(__name__)
 
 FLAGGED = 0.2  # share that the cheap model will find relevant about, for estimates (RLHN's dump: 15 %)
 STAGES = 2
@@ -55,6 +72,8 @@ class LLMOptions:
             raise SpecError(f"at={self.at}: documents are graded 0 to 3; relevant is from 1, 2 or 3 on.")
         if self.budget is not None and not self.budget >= 0:
             raise SpecError(f"budget {self.budget}: it must be at least 0.")
+        if self.concurrency < 1:
+            raise SpecError(f"concurrency {self.concurrency}: at least one question is asked at a time.")
 
 
 class LLMJudge:
@@ -166,13 +185,27 @@ class LLMJudge:
     def _graded(self, llm: LLM, query: Rows, doc: Rows) -> tuple[NDArray[np.int8], list[str]]:
         """A grade of each pair, -1 where there is no decision, and its reason."""
         groups = self._asker.groups(query, doc)
+        requests = self._asker.requests(groups)
+        self._announce(llm, requests)
         report = self._progress
         tell = None if report is None else lambda done, total: report(f"asking {llm.model.name}", done, total)
-        answers = ask(llm, self._asker.requests(groups), tell)
+        answers = ask(llm, requests, tell)
         grade, reason = np.full(len(query), UNKNOWN, np.int8), [""] * len(query)
         for group, answer in zip(groups, answers, strict=True):
             self._read(group, answer, grade, reason)
         return grade, reason
+
+    def _announce(self, llm: LLM, requests: Sequence[Request]) -> None:
+        """Say what it will cost, before it does."""
+        found = llm.estimate(requests)
+        if found.requests > found.kept and not llm.offline:
+            money = "" if found.cost is None else f", cost {found.cost[0]:.4g}, at most {found.cost[1]:.4g}"
+            kept = f" ({found.kept:,} replies are kept)" if found.kept else ""
+            calls = f"{found.requests - found.kept:,} calls{kept}"
+            read, written = found.tokens
+            _LOG.info(
+                "asking %s: %s, about %s + %s tokens%s", llm.model.name, calls, f"{read:,}", f"{written:,}", money
+            )
 
     def _read(self, group: Group, answer: Answer, grade: NDArray[np.int8], reason: list[str]) -> None:
         for place, (given, text) in zip(group.places, self._asker.read(group, answer), strict=True):
@@ -196,7 +229,8 @@ class LLMJudge:
 
 def _model(given: AnyModel, options: LLMOptions) -> Model:
     if isinstance(given, str):
-        return Endpoint(given.strip(), options.url)
+        nobody = options.offline and address(options.url) is None
+        return Absent(given.strip()) if nobody else Endpoint(given.strip(), options.url)
     if hasattr(given, "reply"):
         return given  # type: ignore[return-value]
     return Function(given)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from foils.audit.judges.models import CrossEncoderJudge, ScoreJudge
 from foils.audit.judges.people import Labels
@@ -14,6 +15,9 @@ from foils.core.collection import Collection
 from foils.core.errors import ModelError, SpecError
 from foils.core.pairs import Pairs
 from foils.core.text import did_you_mean
+
+if TYPE_CHECKING:
+    from foils.audit.judges.llm import LLMOptions
 
 KINDS = ("qrels", "score", "cross-encoder", "labels", "llm")
 
@@ -28,6 +32,7 @@ class Bench:
         progress: called with (what, done, total), or None.
         pairs: the negatives that are audited, with their candidates and scores.
         complete: whether documents that qrels do not list were found irrelevant.
+        llm: how to ask language models.
     """
 
     data: Collection
@@ -35,6 +40,7 @@ class Bench:
     progress: Callable[[str, int, int], None] | None = None
     pairs: Pairs | None = None
     complete: bool = False
+    llm: LLMOptions | None = None
 
 
 Opener = Callable[[str, Bench], Judge]
@@ -50,11 +56,25 @@ def _cross_encoder(model: str, bench: Bench) -> Judge:
     return CrossEncoderJudge(model, bench.data, bench.cache, progress=bench.progress)
 
 
+def _labels(paths: str, bench: Bench) -> Judge:
+    return Labels(paths if Path(paths).exists() else paths.split(","), bench.data)
+
+
+def _llm(models: str, bench: Bench) -> Judge:
+    from foils.audit.judges.llm import LLMJudge
+
+    if bench.pairs is None:
+        raise SpecError("an llm: judge needs the negatives, whose positives it is shown.")
+    cache = bench.cache / "llm"
+    return LLMJudge(models.split(","), bench.data, bench.pairs, bench.llm, cache=cache, progress=bench.progress)
+
+
 OPENERS: Mapping[str, Opener] = {
     "qrels": lambda names, bench: Qrels(bench.data, names, complete=bench.complete),
     "score": _score,
     "cross-encoder": _cross_encoder,
-    "labels": lambda path, bench: Labels(path, bench.data),
+    "labels": _labels,
+    "llm": _llm,
 }
 """What stands before the colon of a judge's name -> who opens it, given what stands behind it."""
 
@@ -67,7 +87,8 @@ def open_judge(name: str, bench: Bench) -> Judge:
     ===================  ==============================================================================================
     ``qrels``            all qrels of the collection; ``qrels:test`` of a split, ``qrels:FILE`` of a file
     ``score``            the scores that are mined with: as near as the positive; ``score:COLUMN`` of another column
-    ``labels:FILE.csv``  people; the same as a name that ends in .csv
+    ``labels:FILE.csv``  people; the same as a name that ends in .csv; of several people ``labels:A.csv,B.csv``
+    ``llm:MODEL``        a language model; ``llm:CHEAP,STRONG``: the strong one grades what the cheap one flags
     ``MODEL``            a cross-encoder: a folder that `foils.teach` left, or a name; ``cross-encoder:MODEL``, too
     ===================  ==============================================================================================
 
@@ -79,7 +100,7 @@ def open_judge(name: str, bench: Bench) -> Judge:
     if kind in OPENERS:
         return OPENERS[kind](rest, bench)
     if name.endswith(".csv"):
-        return Labels(name, bench.data)
+        return _labels(name, bench)
     if colon and not Path(name).exists():
         raise SpecError(f"judge {name!r}: no kind {kind!r}.{did_you_mean(kind, KINDS)} There is: {', '.join(OPENERS)}.")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Labels:
     that disagreement remains as a share between 0 and 1; the verdict is what half or more of it says.
 
     Args:
-        path: CSV file, UTF-8.
+        path: CSV file, UTF-8, or several: each is of another person, unless it names its annotators.
         data: the collection, for the ids.
 
     Raises:
@@ -41,26 +41,37 @@ class Labels:
 
     kind: JudgeKind = "people"
 
-    def __init__(self, path: str | Path, data: Collection) -> None:
-        self.path = Path(path)
-        self.name = str(path)
-        rows = _read(self.path)
-        self._top = max([1.0, *(value for _, _, value, _, _ in rows if value is not None)])
+    def __init__(self, path: str | Path | Sequence[str | Path], data: Collection) -> None:
+        self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
+        self.name = ",".join(map(str, self.paths))
+        sheets = [_read(one) for one in self.paths]
+        self._top = max([1.0, *(value for rows in sheets for _, _, value, _, _ in rows if value is not None)])
         self._votes: dict[int, list[float]] = {}
         self._notes: dict[int, str] = {}
         self._who: set[str] = set()
-        keys = _keys(self.path, [(q, d, line) for q, d, _, _, line in rows], data)
-        for key, (_, _, value, extra, _) in zip(keys, rows, strict=True):
-            if extra[1]:
-                self._notes[key] = extra[1]
-            if value is not None:
-                self._votes.setdefault(key, []).append(value / self._top)
-                self._who.add(extra[0])
+        given: set[tuple[int, str]] = set()
+        for one, rows in zip(self.paths, sheets, strict=True):
+            keys = _keys(one, [(q, d, line) for q, d, _, _, line in rows], data)
+            # Of several files each is somebody's; of one nobody knows how many people wrote it.
+            nobody = "" if len(self.paths) == 1 else one.stem
+            taken: set[tuple[int, str]] = set()
+            for key, (_, _, value, (name, note), _) in zip(keys, rows, strict=True):
+                who = name or nobody
+                if note:
+                    self._notes[key] = note
+                if value is not None and (key, who) not in given:  # a file that is given twice says no more than once
+                    self._votes.setdefault(key, []).append(value / self._top)
+                    self._who.add(who)
+                    taken.add((key, who))
+            given |= taken
 
     @property
     def fingerprint(self) -> str:
-        """Of the file."""
-        return hashlib.blake2b(self.path.read_bytes(), digest_size=16).hexdigest()
+        """Of the files."""
+        digest = hashlib.blake2b(digest_size=16)
+        for one in self.paths:
+            digest.update(hashlib.blake2b(one.read_bytes()).digest())
+        return digest.hexdigest()
 
     def __len__(self) -> int:
         return len(self._votes)
