@@ -193,6 +193,16 @@ def test_judges_that_say_nothing_are_refused(store, data):
         def judge(self, query, doc):
             return Verdicts.of(np.ones(len(query)))
 
+    class Timid(Topics):
+        name = "timid"
+
+        def judge(self, query, doc):
+            return Verdicts.of(np.zeros(len(doc)), np.where(doc % 3 == 0, 0.3, 0.1))
+
+    # It calls nothing relevant, but its probabilities say much.
+    timid = audit(store, data, Topics(), cheap=Timid("cross-encoder"), options=plain()).rate
+    alone = audit(store, data, Topics(), options=plain()).rate
+    assert timid.high - timid.low < 0.5 * (alone.high - alone.low)
     with pytest.raises(UninformativeJudge, match="contrary"):
         audit(store, data, Topics(), cheap=Contrary("cross-encoder"), options=plain())
     with pytest.raises(UninformativeJudge, match="known positives and random documents"):

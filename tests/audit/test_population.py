@@ -63,6 +63,10 @@ def test_files_of_other_tools(data, tmp_path):
     run.write_text(f"{query} Q0 {positive} 1 9.0 x\n{query} Q0 d77 2 8.0 x\n{query} Q0 d78 3 7.0 x\n")
     found, _ = opened(run, data)
     assert (found.rank.tolist(), found.difficulty.tolist()) == ([2, 3], [1, 1])
+    run.write_text(f"{query} Q0 d77 2 8.0 x\n{query} Q0 d78 3 7.0 x\n")
+    found, _ = opened(run, data)
+    assert (found.rank.tolist(), found.difficulty.tolist()) == ([1, 2], [0, 0])
+    assert positive in data.corpus.id_list(found.pairs.doc[found.pairs.label == POSITIVE])
     with pytest.raises(DataError, match="--data"):
         opened(run, None)
     with pytest.raises(DataError, match="no such file"):

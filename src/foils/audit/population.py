@@ -14,7 +14,7 @@ from foils.core import segments
 from foils.core.collection import Collection
 from foils.core.errors import DataError, FoilsError
 from foils.core.foreign import is_run, pairs_from, read_listing
-from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
+from foils.core.pairs import CANDIDATE, POSITIVE, Pairs, union
 from foils.core.spec import parse
 from foils.core.trec import read_run
 from foils.parts import Step
@@ -115,7 +115,7 @@ def of_file(
 ) -> Population:
     """Of a run or another tool's file; what it does not call a positive is a negative.
 
-    Where the file does not say what is a positive, the positives of the split are.
+    Where the file does not say what is a positive, the positives of the split are, whether the file lists them or not.
     """
     if layout is None and is_run(path):
         pairs, told = read_run(path, data), False
@@ -123,8 +123,8 @@ def of_file(
         listing = read_listing(path, layout)
         pairs, told = pairs_from(listing, data), listing.told
     if not told:
-        known = data.positives(split).find(pairs) >= 0
-        pairs = replace(pairs, label=np.where(known, POSITIVE, pairs.label).astype(np.int8))
+        known = data.positives(split)
+        pairs = union([pairs, known.take(np.isin(known.query, pairs.queries)).bare()])
     return _made(str(path), pairs, by, (), split=split, origin="a file of negatives", text="")
 
 

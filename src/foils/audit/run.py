@@ -179,8 +179,13 @@ class _Task:
         said = _part(words, self.drawn.at if everywhere else np.arange(len(words)))
         truth = np.where(negative, share, np.nan)
         measured = quality(said, truth, self.drawn.weight)
-        if np.nansum(truth) >= _FEW and measured.recall is not None and measured.specificity is not None:
-            refuse_uninformative(measured.recall, measured.specificity, f"the cheap judge {other.name!r}")
+        known = ~np.isnan(truth)
+        false, right = (self.drawn.weight * part for part in (np.nan_to_num(truth), np.nan_to_num(1 - truth)))
+        if np.nansum(truth) >= _FEW and right.sum() > 0:
+            # What is used of it: probabilities where it gives them, even if they are all on one side of one half.
+            word = np.where(known, auxiliary(said), 0.0)
+            found, alarm = (float(part @ word / part.sum()) for part in (false, right))
+            refuse_uninformative(found, 1 - alarm, f"the cheap judge {other.name!r}")
         return measured
 
     def _notes(self, good: Judge) -> list[str]:

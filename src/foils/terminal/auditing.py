@@ -168,7 +168,8 @@ def _examples(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     for one in listed:
         where = f"{one['source']}" + (f" #{one['rank']}" if one["rank"] else "")
         parts += [Text(""), Text(f"{one['query_id']}  {one['query'][:_LONG]}", style="bold")]
-        parts.append(Padding(Text(f"+ {one['positive'][:_LONG]}", style="green"), (0, 0, 0, 2)))
+        if one["positive"]:
+            parts.append(Padding(Text(f"+ {one['positive'][:_LONG]}", style="green"), (0, 0, 0, 2)))
         parts.append(
             Padding(Text(f"? {one['doc_id']} ({where})  {one['document'][:_LONG]}", style="red"), (0, 0, 0, 2))
         )
