@@ -117,3 +117,10 @@ def test_a_file_of_another_tool(mined, little, full, tmp_path):
     assert told["by"]["filter"] == []
     assert Path(told["negatives"]) == file
     assert "--data" in foils("audit", str(file), check=1)
+
+
+def test_what_each_judge_of_a_consensus_is_worth(mined, full):
+    judges = ("--judge", f"qrels:{full}", "--judge", "score", "--judge", "score:bm25")
+    shown = " ".join(foils("audit", mined, *judges, "--budget", "60", "--examples", "0").split())
+    assert "log-odds that a vote is worth" in shown
+    assert "(consensus)" in shown

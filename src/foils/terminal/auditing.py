@@ -90,6 +90,10 @@ def _who(said: Mapping[str, Any] | None) -> list[str]:
         words.append(_answered(said))
     if said["kind"] in ("cross-encoder", "llm", "consensus", "score") and said.get("kappa") is None:
         words.append("its own errors are in the rate: check it against people (--labels)")
+    weights = [(one["name"], one.get("same_as"), one.get("weight")) for one in said.get("judges", ())]
+    if weights and all(weight is not None for *_, weight in weights):
+        told = (f"{name} {weight:+.1f}" for name, same, weight in weights if same is None)
+        words.append(f"log-odds that a vote is worth: {', '.join(told)}")
     agreed = said.get("agreement", {})
     if agreed.get("items"):
         chance = "" if agreed["kappa"] is None else f", kappa {agreed['kappa']:.2f}"
