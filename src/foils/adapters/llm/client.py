@@ -77,6 +77,11 @@ class LLM:
         missing, found = self._missing(requests)
         return estimate(missing.values(), len(found), self.spending.price)
 
+    def kept(self, requests: Sequence[Request]) -> list[Reply | None]:
+        """The reply to each request where it is on the disk; asks for nothing."""
+        _, found = self._missing(requests)
+        return [found.get(request.key(self._name)) for request in requests]
+
     def replies(self, requests: Sequence[Request], progress: Progress | None = None) -> list[Reply]:
         """A reply to each request, in their order; equal requests are asked once.
 
@@ -137,6 +142,8 @@ class LLM:
                     progress(len(made), len(missing))
         except (KeyboardInterrupt, SystemExit):
             self.model.stop()
+            for _, request in running.values():
+                self.spending.release(request)
             raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

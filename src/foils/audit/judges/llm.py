@@ -27,6 +27,7 @@ from foils.adapters.llm import (
     prompt,
 )
 from foils.adapters.llm.endpoint import address
+from foils.adapters.llm.structured import answer
 from foils.audit.judges.asking import GRADES, Asker, Group
 from foils.audit.judges.protocol import IRRELEVANT, RELEVANT, UNKNOWN, JudgeKind, Rows, Verdicts
 from foils.core.collection import Collection
@@ -149,11 +150,18 @@ class LLMJudge:
         return Verdicts.of(said, reasons=reason)
 
     def price(self, query: Rows, doc: Rows) -> Mapping[str, Any]:
-        """What judging would take: calls, tokens, cost, as expected and at most. A fifth is expected to be flagged."""
+        """What judging would take: calls, tokens, cost, as expected and at most.
+
+        The strong model's part is known as far as the cheap one has graded; of the rest a fifth is expected.
+        """
         every = self._asker.groups(query, doc)
-        stages = [self._llms[0].estimate(self._asker.requests(every))]
+        requests = self._asker.requests(every)
+        stages = [self._llms[0].estimate(requests)]
         if len(self._llms) > 1:
-            stages.append(self._second(every))
+            pairs = zip(requests, self._llms[0].kept(requests), strict=True)
+            stages += self._second(
+                every, [None if said is None else answer(asked, said) for asked, said in pairs], query, doc
+            )
         total = sum(stages[1:], stages[0])
         body = {"calls": total.requests - total.kept, "kept": total.kept, "tokens": list(total.tokens)}
         if total.cost is not None:
@@ -191,8 +199,8 @@ class LLMJudge:
         tell = None if report is None else lambda done, total: report(f"asking {llm.model.name}", done, total)
         answers = ask(llm, requests, tell)
         grade, reason = np.full(len(query), UNKNOWN, np.int8), [""] * len(query)
-        for group, answer in zip(groups, answers, strict=True):
-            self._read(group, answer, grade, reason)
+        for group, found in zip(groups, answers, strict=True):
+            self._read(group, found, grade, reason)
         return grade, reason
 
     def _announce(self, llm: LLM, requests: Sequence[Request]) -> None:
@@ -216,15 +224,25 @@ class LLMJudge:
                 grade[place] = given
                 reason[place] = f"{given}: {text}" if given >= 0 else f"cannot be decided: {text}"
 
-    def _second(self, every: Sequence[Group]) -> Estimate:
-        """Of the strong model: at most everything is flagged, as expected a fifth."""
-        requests: list[Request] = self._asker.requests(every)
-        most = self._llms[1].estimate(requests)
-        shared = round(most.tokens[0] * FLAGGED), round(most.tokens[1] * FLAGGED)
+    def _second(
+        self, every: Sequence[Group], answers: Sequence[Answer | None], query: Rows, doc: Rows
+    ) -> list[Estimate]:
+        """Of the strong model: what is known to be flagged, and of the rest a fifth, at most everything."""
+        rest = [group for group, made in zip(every, answers, strict=True) if made is None]
+        graded = (
+            (place, grade)
+            for group, made in zip(every, answers, strict=True)
+            if made is not None
+            for place, (grade, _) in zip(group.places, self._asker.read(group, made), strict=True)
+        )
+        flagged = np.array(sorted(place for place, grade in graded if (grade or 0) >= self.options.at), np.int64)
+        known = self._llms[1].estimate(self._asker.requests(self._asker.groups(query[flagged], doc[flagged])))
+        most = self._llms[1].estimate(self._asker.requests(rest))
+        tokens = round(most.tokens[0] * FLAGGED), round(most.tokens[1] * FLAGGED)
         price = self._llms[1].spending.price
-        cost = None if price is None or most.cost is None else (price.of(shared), most.cost[1])
-        calls = min(most.requests, max(1, round(len(every) * FLAGGED))) if most.requests else 0
-        return Estimate(calls, min(most.kept, calls), shared, most.most, cost)
+        cost = None if price is None or most.cost is None else (price.of(tokens), most.cost[1])
+        calls = min(most.requests, max(1, round(most.requests * FLAGGED))) if most.requests else 0
+        return [known, Estimate(calls, min(most.kept, calls), tokens, most.most, cost)]
 
 
 def _model(given: AnyModel, options: LLMOptions) -> Model:
