@@ -10,11 +10,11 @@ import pytest
 import torch
 from sentence_transformers import CrossEncoder
 
-from foils import Pairs
-from foils.adapters.models import load_reranker
-from foils.core.errors import DataError, ModelError, SpecError, StoreError
+from foils import Pairs, mine
+from foils.adapters.models import load_encoder, load_reranker
+from foils.core.errors import DataError, ModelError, PipelineError, SpecError, StoreError
 from foils.teach import Teacher, TeachOptions, teach
-from foils.teach.losses import ListwiseCrossEntropy
+from foils.teach.losses import JointCrossEntropy, ListwiseCrossEntropy, divergence
 from foils.train.checkpoints import newest
 from taught import FAST
 
@@ -136,6 +136,57 @@ def test_listwise_is_cross_entropy_of_the_first(still_path):
         logits = model.predict([(query, doc) for doc in docs], activation_fn=torch.nn.Identity())
         expected -= float(torch.log_softmax(torch.tensor(logits, dtype=torch.float64), 0)[0]) / 3
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_joint_is_rocketqa_v2s_loss_for_the_re_ranker():
+    """mining.md A6: t = [3, 1, 0], s = [2, 1.5, 0]."""
+    logits = torch.tensor([[3.0, 1.0, 0.0]], dtype=torch.float64, requires_grad=True)
+    scores = torch.tensor([[2.0, 1.5, 0.0]], dtype=torch.float64)
+    found = divergence(logits, scores)
+    assert found.item() == pytest.approx(0.171808, abs=1e-6)
+    assert (logits.logsumexp(dim=1) - logits[:, 0]).item() == pytest.approx(0.169846, abs=1e-6)
+    (slope,) = torch.autograd.grad(found.sum(), logits)
+    assert slope.abs().min() > 1e-3
+    assert slope.sum().item() == pytest.approx(0, abs=1e-12)
+    assert divergence(scores + 3, scores).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_joint_leaves_out_what_the_student_has_not_scored():
+    inf, nan = float("inf"), float("nan")
+    logits = torch.tensor([[3.0, 1.0, 0.0, 2.0], [1.0, 2.0, -inf, -inf], [1.0, -inf, -inf, -inf], [1.0, 2.0, 0.0, 1.0]])
+    scores = torch.tensor([[2.0, 1.5, 0.0, nan], [nan, 1.0, -inf, -inf], [0.5, -inf, -inf, -inf], [nan] * 4])
+    logits.requires_grad_()
+    found = divergence(logits, scores)
+    assert found.tolist() == pytest.approx([0.171808, 0, 0, 0], abs=1e-6)
+    (slope,) = torch.autograd.grad(found.sum(), logits)
+    assert slope.isfinite().all()
+    assert (slope[1:] == 0).all()
+    assert slope[0, 3] == 0
+
+
+def test_joint_teaching_reads_the_students_scores(learnable, random_negatives, still_path, static_path, tmp_path):
+    options = TeachOptions(max_steps=2, batch_size=4, dev_share=0, loss="joint", negatives_per_row=3)
+    with pytest.raises(PipelineError, match=r"no score column 'student'; they have: none\. Mine with Dense"):
+        teach(learnable, random_negatives, still_path, out=tmp_path / "x", options=options)
+    models = {"student": load_encoder(str(static_path))}
+    mined = mine(learnable, "Dense('student', k=9) >> Uniform(k=4)", encoders=models, out=tmp_path / "negatives")
+    seen, forward = [], JointCrossEntropy.forward
+
+    def watched(self, inputs, labels, **kwargs):
+        seen.append((inputs, labels))
+        return forward(self, inputs, labels, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(JointCrossEntropy, "forward", watched)
+        taught = teach(learnable, mined, still_path, out=tmp_path / "run", options=options)
+    (queries, lists), labels = seen[0]
+    for query, docs, scores in zip(queries, lists, labels, strict=True):
+        vectors = models["student"].encode([query], "query"), models["student"].encode(docs, "document")
+        np.testing.assert_allclose(scores, (vectors[0] @ vectors[1].T)[0], atol=1e-5)
+    assert taught.record["settings"]["options"]["student_temperature"] == 0.05
+    with pytest.raises(SpecError, match=r"student_temperature=0\.0 must be above 0"):
+        TeachOptions(student_temperature=0)
+    assert "student" not in TeachOptions().record()
 
 
 def test_the_first_layers_only_and_a_cross_encoder_further(learnable, random_negatives, teacher, still_path, tmp_path):

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from foils.adapters.weights import fingerprint as fingerprint_of_weights
 from foils.core.collection import Collection
-from foils.core.errors import DataError
+from foils.core.errors import DataError, PipelineError
 from foils.core.pairs import CANDIDATE, Pairs
 from foils.teach.base import open_base
 from foils.teach.dev import Candidates, candidates
-from foils.teach.options import TeachOptions
+from foils.teach.options import JOINT, TeachOptions
 from foils.train.batches import Ground, Plan, Shuffled
 from foils.train.dev import divide
 from foils.train.job import Place
@@ -67,16 +67,24 @@ def prepare(
 
     Raises:
         DataError: no query to train on has a negative.
+        PipelineError: the loss reads a column that the negatives do not have.
         ModelError: the base cannot be loaded or made a cross-encoder.
     """
     settled = options.settled(precision=place.precision)
     stay, held, dev_split = _divided(data, negatives, split, settled, seed)
-    rows = make_rows(data, split, queries=stay, negatives=negatives, seed=seed)
+    columns = (settled.student,) if settled.loss == JOINT else ()
+    if columns and settled.student not in negatives.scores:
+        have = ", ".join(map(repr, negatives.scores)) or "none"
+        raise PipelineError(
+            f"loss='joint': the negatives have no score column {settled.student!r}; they have: {have}. Mine with "
+            f"Dense({settled.student!r}, …), or name the column of the student's scores: --set student=NAME."
+        )
+    rows = make_rows(data, split, queries=stay, negatives=negatives, seed=seed, columns=columns)
     plan = Plan(Shuffled(), Ground(rows, settled.batch_size or 1, seed, place.processes))
     model = open_base(base, settled, seed)
     start = {
         "split": split,
-        "negatives": fingerprint(negatives),
+        "negatives": fingerprint(negatives, columns),
         "model": fingerprint_of_weights(model, {"max_length": str(model.max_seq_length)}),
     }
     dev = None

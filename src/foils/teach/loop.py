@@ -19,6 +19,7 @@ from foils.teach.card import model_card
 from foils.teach.dev import Candidates
 from foils.teach.job import TeachJob, pairs_of
 from foils.teach.losses import POINTWISE, loss_of
+from foils.teach.options import JOINT
 from foils.train.curve import Curve
 from foils.train.feeding import Numbers
 from foils.train.job import Place
@@ -55,7 +56,8 @@ class TeacherTrainer(CrossEncoderTrainer):  # type: ignore[misc]
             return [queries, docs], torch.from_numpy(first.astype(np.float32)).to(self.args.device)
         bounds = [*np.flatnonzero(first).tolist(), len(doc)]
         ends = list(pairwise(bounds))
-        labels = torch.from_numpy(first.astype(np.float32))
+        said = plan.rows.saved[options.student].at(query, doc) if options.loss == JOINT else first.astype(np.float32)
+        labels = torch.from_numpy(said)
         return [[queries[a] for a, _ in ends], [docs[a:b] for a, b in ends]], [labels[a:b] for a, b in ends]
 
     def add_model_card_callback(self, default_args_dict: dict[str, Any]) -> None:
@@ -107,7 +109,7 @@ def _trainer(job: TeachJob, args: CrossEncoderTrainingArguments, place: Place) -
         model=job.model,
         args=args,
         train_dataset=Dataset.from_dict({"row": np.arange(len(job.plan.rows))}),
-        loss=loss_of(job.options.loss, job.model),
+        loss=loss_of(job.options, job.model),
         evaluator=None if job.dev is None else RankingEvaluator(job.dev),
         data_collator=Numbers(),
     )

@@ -27,6 +27,7 @@ from foils.train.losses import (
     PassageCentric,
     RankNet,
     SoftInfoNCE,
+    Wasserstein,
 )
 from foils.train.options import TrainOptions
 from foils.train.refresh import Alongside, At, Every, Mining, Never, Refresh
@@ -81,5 +82,6 @@ __all__ = [
     "SoftInfoNCE",
     "TrainOptions",
     "TrainSpec",
+    "Wasserstein",
     "train",
 ]

@@ -136,7 +136,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
                 return tuple(value)
         elif option is float and type(value) in (int, float):
             return float(value)
-        elif option in (int, type(None)) and type(value) is option:
+        elif option in (int, str, type(None)) and type(value) is option:
             return value
     raise SpecError(f"{name}={value!r} must be {' or '.join(map(_say, options))}.")
 
@@ -146,7 +146,7 @@ def _say(option: Any) -> str:
         return "one of " + ", ".join(map(repr, typing.get_args(option)))
     if typing.get_origin(option) is tuple:
         return "a text or a list of texts"
-    return {int: "a whole number", float: "a number", type(None): "None"}[option]
+    return {int: "a whole number", float: "a number", str: "a text", type(None): "None"}[option]
 
 
 def _require(options: TrainOptions, name: str, least: int, below: int | None) -> None:

@@ -44,11 +44,18 @@ class Saved:
             wanted: (B, M) which pairs to look up.
         """
         found = np.full(wanted.shape, np.nan, np.float32)
-        row, column = np.nonzero(wanted) if len(self.keys) else np.zeros((2, 0), np.int64)
-        key = pack(queries[row], docs[column])
-        at = np.minimum(np.searchsorted(self.keys, key), max(len(self.keys) - 1, 0))
-        hit = self.keys[at] == key
-        found[row[hit], column[hit]] = self.values[at[hit]]
+        row, column = np.nonzero(wanted)
+        found[row, column] = self.at(queries[row], docs[column])
+        return found
+
+    def at(self, queries: NDArray[np.int32], docs: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The values of some pairs, float32 (n,); NaN where none is known."""
+        found = np.full(len(queries), np.nan, np.float32)
+        if len(self.keys):
+            key = pack(queries, docs)
+            place = np.minimum(np.searchsorted(self.keys, key), len(self.keys) - 1)
+            hit = self.keys[place] == key
+            found[hit] = self.values[place[hit]]
         return found
 
 

@@ -9,6 +9,7 @@ from foils.train.losses.listwise import LambdaMRR, LambdaRank, ListMLE, ListNet
 from foils.train.losses.loss import Loss
 from foils.train.losses.pairwise import DEM, MultiLabelMargin, RankNet
 from foils.train.losses.regularisers import Confidence, Consistency
+from foils.train.losses.wasserstein import Wasserstein
 
 __all__ = [
     "DEM",
@@ -32,4 +33,5 @@ __all__ = [
     "PassageCentric",
     "RankNet",
     "SoftInfoNCE",
+    "Wasserstein",
 ]
