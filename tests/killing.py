@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
+from foils.train.objective import Objective
+
 
 class Killed(BaseException):
     """What no code of ours catches."""
@@ -32,3 +36,16 @@ def die_at(patch, owner, name, number, *, after=False, only=lambda *args: True):
         return result
 
     patch.setattr(owner, name, dying)
+
+
+def cut_off(go, after=7):
+    """Train until the step after so many, within which the process dies.
+
+    Args:
+        go: trains.
+        after: forward passes that are carried out.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        die_at(patch, Objective, "forward", after + 1)
+        with pytest.raises(Killed):
+            go()

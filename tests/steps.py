@@ -16,8 +16,8 @@ from foils.recipe import load_recipe
 from foils.train import TrainOptions, TrainSpec, train
 from foils.train.batch import batch_of, widened
 from foils.train.dev import make_dev, measures
-from foils.train.objective import Objective
 from foils.train.step import Step
+from killing import cut_off
 
 DIM = 4
 KNOWN = {query: [query, query + 20] for query in range(20)}  # of 40 documents
@@ -79,26 +79,15 @@ def weights_of(folder):
     return np.concatenate([tensor.numpy().ravel() for tensor in state.values()])
 
 
-def whole_and_killed(data, spec, model, out, monkeypatch, options=FAST, after=7):
+def whole_and_killed(data, spec, model, out, options=FAST, after=7):
     """Two runs of the same settings: one in one go, the other stopped within a step and then continued."""
-    whole = train(data, spec, str(model), out=out / "whole", options=options)
-    forward, seen = Objective.forward, []
 
-    def dying(self, features, ids):
-        seen.append(1)
-        if len(seen) > after:
-            raise KeyboardInterrupt
-        return forward(self, features, ids)
+    def go(name):
+        return train(data, spec, str(model), out=out / name, options=options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Objective, "forward", dying)
-        try:
-            train(data, spec, str(model), out=out / "killed", options=options)
-        except KeyboardInterrupt:
-            pass
-        else:
-            raise AssertionError("it was not stopped")
-    killed = train(data, spec, str(model), out=out / "killed", options=options)
+    whole = go("whole")
+    cut_off(lambda: go("killed"), after)
+    killed = go("killed")
     assert killed.record["resumed"]
     return whole, killed
 

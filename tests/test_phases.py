@@ -15,7 +15,7 @@ from foils.follow import Job, follow
 from foils.recipe import load_recipe
 from foils.store import Negatives
 from foils.train import TrainOptions
-from foils.train.objective import Objective
+from killing import cut_off
 from little import HashEncoder
 from train.conftest import make_learnable, make_static
 
@@ -101,22 +101,15 @@ def test_it_is_found_finished_and_refuses_other_settings(finished, learnable, st
 
 
 @pytest.mark.parametrize("at", [2, 7, 15])
-def test_a_killed_run_ends_as_if_nothing_had_been(finished, learnable, static_path, tmp_path, monkeypatch, at):
-    forward, seen = Objective.forward, []
-
-    def dying(self, features, ids):
-        seen.append(1)
-        if len(seen) > at:
-            raise KeyboardInterrupt
-        return forward(self, features, ids)
-
+def test_a_killed_run_ends_as_if_nothing_had_been(finished, learnable, static_path, tmp_path, at):
     recipe, job = recipe_of(tmp_path, THREE), Job(encoders={"judge": HashEncoder()})
-    with monkeypatch.context() as patch:
-        patch.setattr(Objective, "forward", dying)
-        with pytest.raises(KeyboardInterrupt):
-            follow(recipe, learnable, static_path, out=tmp_path / "run", job=job, options=FAST)
+
+    def go():
+        return follow(recipe, learnable, static_path, out=tmp_path / "run", job=job, options=FAST).run
+
+    cut_off(go, after=at)
     assert not (tmp_path / "run" / "model").exists()
-    run = follow(recipe, learnable, static_path, out=tmp_path / "run", job=job, options=FAST).run
+    run = go()
     np.testing.assert_array_equal(weights(run.model), weights(finished.run.model))
 
 

@@ -24,6 +24,7 @@ from foils.train.refresh import watch
 from foils.train.refresh.adaptive import adapted, adapts, figures
 from foils.train.refresh.callback import Refresher
 from foils.train.refresh.making import Maker
+from killing import Killed, die_at
 from little import OverlapReranker
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=24, save_every=5, dev_share=0)
@@ -112,10 +113,6 @@ def test_shares_are_shown(whole, capsys):
         assert f"{row['mix']['student']['share']:.3f}" in said
 
 
-class Killed(BaseException):
-    pass
-
-
 @pytest.mark.parametrize("moment", ["training", "mining", "taking up"])
 def test_killed_and_continued_is_uninterrupted(learnable, static_path, whole, tmp_path, monkeypatch, moment):
     def go():
@@ -126,16 +123,8 @@ def test_killed_and_continued_is_uninterrupted(learnable, static_path, whole, tm
         "mining": (Maker, "_agreement", 2),
         "taking up": (Refresher, "_change", 2),
     }[moment]
-    function, seen = getattr(owner, name), []
-
-    def dying(*args, **kwargs):
-        seen.append(1)
-        if len(seen) == calls:
-            raise Killed
-        return function(*args, **kwargs)
-
     with monkeypatch.context() as patch:
-        patch.setattr(owner, name, dying)
+        die_at(patch, owner, name, calls)
         with pytest.raises(Killed):
             go()
     run = go()

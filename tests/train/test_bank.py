@@ -284,10 +284,10 @@ def test_bad_fields_are_refused():
     assert full(parse(full(parse(text, "contrast")), "contrast")) == full(parse(text, "contrast"))
 
 
-def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, monkeypatch):
+def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path):
     bank = MemoryBank(64, sides="both", momentum=0.9, max_age=6, probe=3)
     spec = TrainSpec(contrast=InBatch() + bank)
-    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path, monkeypatch)
+    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path)
     np.testing.assert_array_equal(weights_of(whole.model), weights_of(killed.model))
 
 

@@ -28,6 +28,7 @@ from foils.train import (
 from foils.train.batches import Ground, Plan, cut, sizes
 from foils.train.batches.clustered import by_turns
 from foils.train.rows import make_rows
+from killing import cut_off
 
 # Fields that have no default.
 FIELDS = {"Grouped": {"by": "language"}}
@@ -310,8 +311,6 @@ def test_clusters_that_cannot_be():
 def test_a_run_with_it_resumes_as_it_was(learnable, static_path, tmp_path, monkeypatch, text):
     from sentence_transformers import SentenceTransformer
 
-    from foils.train.objective import Objective
-
     spec = TrainSpec(loss=InfoNCE(0.1), batches=parse(text, "batches"))
     options = TrainOptions(batch_size=16, learning_rate=0.05, max_steps=8, dev_share=0, save_every=3)
 
@@ -320,18 +319,7 @@ def test_a_run_with_it_resumes_as_it_was(learnable, static_path, tmp_path, monke
         return run, SentenceTransformer(str(run.model), device="cpu").state_dict()
 
     _, whole = go("whole")
-    forward, seen = Objective.forward, []
-
-    def dying(self, features, ids):
-        seen.append(1)
-        if len(seen) > 4:
-            raise KeyboardInterrupt
-        return forward(self, features, ids)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Objective, "forward", dying)
-        with pytest.raises(KeyboardInterrupt):
-            go("killed")
+    cut_off(lambda: go("killed"), after=4)
     run, resumed = go("killed")
     assert run.record["resumed"]
     assert all((whole[name] == resumed[name]).all() for name in whole)

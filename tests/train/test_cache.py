@@ -307,10 +307,10 @@ def test_bad_fields_are_refused():
     assert parse(full(NegativeCache(8, top_k=4)), "contrast") == NegativeCache(8, top_k=4)
 
 
-def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, monkeypatch):
+def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path):
     cache = NegativeCache(60, k=2, fill="random")
     spec = TrainSpec(InBatch() + cache, InfoNCE(weight="weight"))
-    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path, monkeypatch)
+    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path)
     np.testing.assert_array_equal(weights_of(whole.model), weights_of(killed.model))
 
 

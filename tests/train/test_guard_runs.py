@@ -35,6 +35,7 @@ from foils.train import (
     train,
 )
 from foils.train.objective import Objective
+from killing import Killed, die_at
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=60, save_every=7, evaluate_every=6, dev_share=0.1)
 OFF = Guard(dev=None, loss=None, uniformity=None, rank=None, document=None, hub=None, above=None)
@@ -201,40 +202,20 @@ def test_it_goes_back_to_checkpoint_and_generation(whole):
     assert whole.curve[-1]["nDCG@10"] > entry["bound"]
 
 
-class Killed(BaseException):
-    pass
-
-
-def _nth(patch, owner, name, number, *, after=False, only=lambda *args: True):
-    function, seen = getattr(owner, name), []
-
-    def dying(*args, **kwargs):
-        seen.extend([1] * only(*args))
-        last = len(seen) == number and only(*args)
-        if last and not after:
-            raise Killed
-        result = function(*args, **kwargs)
-        if last:
-            raise Killed
-        return result
-
-    patch.setattr(owner, name, dying)
-
-
 def _moves(patch, number, *, after=False):
     from pathlib import Path
 
-    _nth(patch, Path, "replace", number, after=after, only=lambda path, target: "/aside/" in str(target))
+    die_at(patch, Path, "replace", number, after=after, only=lambda path, target: "/aside/" in str(target))
 
 
 MOMENTS = {
-    "after the best, before the breach": lambda patch, step: _nth(patch, Objective, "forward", step - 1),
-    "seen, not recorded": lambda patch, step: _nth(patch, loop, "turn", 1),
+    "after the best, before the breach": lambda patch, step: die_at(patch, Objective, "forward", step - 1),
+    "seen, not recorded": lambda patch, step: die_at(patch, loop, "turn", 1),
     "recorded, nothing moved": lambda patch, step: _moves(patch, 1),
     "half moved": lambda patch, step: _moves(patch, 1, after=True),
-    "gone back": lambda patch, step: _nth(patch, loop, "turn", 1, after=True),
-    "at the first step of the fallback": lambda patch, step: _nth(patch, Objective, "forward", step + 1),
-    "in the fallback, at a checkpoint": lambda patch, step: _nth(patch, checkpoints, "mark", 1, only=_late(step)),
+    "gone back": lambda patch, step: die_at(patch, loop, "turn", 1, after=True),
+    "at the first step of the fallback": lambda patch, step: die_at(patch, Objective, "forward", step + 1),
+    "in the fallback, at a checkpoint": lambda patch, step: die_at(patch, checkpoints, "mark", 1, only=_late(step)),
 }
 
 

@@ -200,10 +200,10 @@ def test_bad_fields_are_refused():
     assert parse(full(Mixed(pairs=3, margin=None)), "contrast") == Mixed(pairs=3, margin=None)
 
 
-def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, monkeypatch):
+def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path):
     bank = InBatch() + MemoryBank(64, sides="both")
     spec = TrainSpec(bank + Mixed(interpolate=3, pairs=3, noisy=2, start=2))
-    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path, monkeypatch)
+    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path)
     np.testing.assert_array_equal(weights_of(whole.model), weights_of(killed.model))
 
 

@@ -17,6 +17,7 @@ from foils.train.ema import SlowWeights
 from foils.train.learned import Learned, learned, put
 from foils.train.objective import Objective
 from foils.train.student import open_student
+from steps import whole_and_killed
 
 FAST = TrainOptions(batch_size=16, learning_rate=0.05, max_steps=12, dev_share=0, save_every=4)
 
@@ -107,23 +108,9 @@ class Towards(Loss):
         "InfoNCE(temperature=0.1) + 3*Consistency(decay=0.5, temperature=0.1) + Augmented(how='crop', share=0.5)",
     ],
 )
-def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, monkeypatch, text):
+def test_a_killed_run_ends_with_the_same_weights(learnable, static_path, tmp_path, text):
     spec = TrainSpec(loss=parse(text, "loss"))
-    whole = train(learnable, spec, str(static_path), out=tmp_path / "whole", options=FAST)
-    forward, seen = Objective.forward, []
-
-    def dying(self, features, ids):
-        seen.append(1)
-        if len(seen) > 7:
-            raise KeyboardInterrupt
-        return forward(self, features, ids)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Objective, "forward", dying)
-        with pytest.raises(KeyboardInterrupt):
-            train(learnable, spec, str(static_path), out=tmp_path / "killed", options=FAST)
-    killed = train(learnable, spec, str(static_path), out=tmp_path / "killed", options=FAST)
-    assert killed.record["resumed"]
+    whole, killed = whole_and_killed(learnable, spec, static_path, tmp_path, FAST)
     np.testing.assert_array_equal(weights(whole.model), weights(killed.model))
     plain = train(learnable, TrainSpec(loss=InfoNCE(0.1)), str(static_path), out=tmp_path / "plain", options=FAST)
     assert not np.array_equal(weights(whole.model), weights(plain.model))

@@ -14,6 +14,7 @@ from foils.train import Every, TrainOptions, generations
 from foils.train.refresh.drift import Drift, held_out, missed
 from foils.train.refresh.making import Maker
 from foils.train.refresh.vectors import Carrying
+from killing import Killed, die_at
 
 
 def unit(vectors):
@@ -197,20 +198,9 @@ def test_a_cheap_run_that_was_cut_off_is_an_uninterrupted_one(learnable, static_
     def go(name):
         return follow(plan, learnable, str(static_path), out=tmp_path / name, options=options).run
 
-    class Killed(BaseException):
-        pass
-
-    agreement, seen = Maker._agreement, []
-
-    def dying(*args):
-        seen.append(1)
-        if len(seen) == 2:
-            raise Killed
-        return agreement(*args)
-
     whole = go("whole")
     with monkeypatch.context() as patch:
-        patch.setattr(Maker, "_agreement", dying)
+        die_at(patch, Maker, "_agreement", 2)
         with pytest.raises(Killed):
             go("cut")
     cut = go("cut")

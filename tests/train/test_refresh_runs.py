@@ -24,6 +24,7 @@ from foils.train import Every, TrainOptions, TrainSpec, checkpoints, generations
 from foils.train.objective import Objective
 from foils.train.refresh.callback import Refresher
 from foils.train.refresh.making import Maker
+from killing import Killed, die_at
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=32, save_every=7, dev_share=0.1)
 
@@ -144,46 +145,14 @@ def test_training_changes_when_negatives_do(learnable, static_path, whole, tmp_p
     assert sorted(path.name for path in static.out.iterdir()) == ["model", "negatives", "run.json"]
 
 
-class Killed(BaseException):
-    pass
-
-
-def _in_training(patch, calls):
-    forward, seen = Objective.forward, []
-
-    def counting(self, features, ids):
-        seen.append(1)
-        if len(seen) > calls:
-            raise Killed
-        return forward(self, features, ids)
-
-    patch.setattr(Objective, "forward", counting)
-
-
-def _nth(patch, owner, name, number, *, after=False):
-    """Die before (or after) the n-th call."""
-    function, seen = getattr(owner, name), []
-
-    def dying(*args, **kwargs):
-        seen.append(1)
-        if len(seen) == number and not after:
-            raise Killed
-        result = function(*args, **kwargs)
-        if len(seen) == number:
-            raise Killed
-        return result
-
-    patch.setattr(owner, name, dying)
-
-
 MOMENTS = {
-    "training, before any generation": lambda patch: _in_training(patch, 8),
-    "training, after a generation": lambda patch: _in_training(patch, 17),
-    "right after the checkpoint": lambda patch: _nth(patch, Maker, "make", 2),
-    "while mining": lambda patch: _nth(patch, Miner, "mine", 3),
-    "between mining and publishing": lambda patch: _nth(patch, Maker, "_agreement", 2, after=True),
-    "between publishing and use": lambda patch: _nth(patch, Refresher, "_change", 2),
-    "after use, before the next step": lambda patch: _nth(patch, Refresher, "_change", 2, after=True),
+    "training, before any generation": lambda patch: die_at(patch, Objective, "forward", 9),
+    "training, after a generation": lambda patch: die_at(patch, Objective, "forward", 18),
+    "right after the checkpoint": lambda patch: die_at(patch, Maker, "make", 2),
+    "while mining": lambda patch: die_at(patch, Miner, "mine", 3),
+    "between mining and publishing": lambda patch: die_at(patch, Maker, "_agreement", 2, after=True),
+    "between publishing and use": lambda patch: die_at(patch, Refresher, "_change", 2),
+    "after use, before the next step": lambda patch: die_at(patch, Refresher, "_change", 2, after=True),
 }
 
 

@@ -22,6 +22,7 @@ from foils.store import Negatives
 from foils.train import TrainOptions, checkpoints, generations
 from foils.train.refresh import watch
 from foils.train.refresh.callback import Refresher
+from killing import Killed
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=40, save_every=1000, dev_share=0)
 
@@ -105,10 +106,6 @@ def test_each_query_is_mined_for_once_in_as_many_generations_as_there_are_chunks
             assert set(now.doc[now.query == query]) == set(kept.doc[kept.query == query])
             ranks = [np.sort(pairs.ranks["student"][pairs.query == query]) for pairs in (now, kept)]
             np.testing.assert_array_equal(*ranks)
-
-
-class Killed(BaseException):
-    pass
 
 
 def test_a_killed_miner_finishes_what_it_began_though_the_checkpoint_is_gone(

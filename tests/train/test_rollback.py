@@ -16,6 +16,7 @@ from foils.recipe import load_recipe
 from foils.train import TrainOptions, checkpoints, generations
 from foils.train.refresh import rollback as module
 from foils.train.refresh.rollback import rollback, settle
+from killing import Killed, die_at
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=32, save_every=7, dev_share=0.1)
 
@@ -65,20 +66,8 @@ def test_it_goes_on_with_the_earlier_generation(learnable, static_path, plan, fi
 
 @pytest.mark.parametrize("moves", [0, 1, 2])
 def test_a_rollback_that_was_interrupted_is_brought_to_its_end(run, monkeypatch, moves):
-    class Killed(BaseException):
-        pass
-
-    replace, seen = type(run).replace, []
-
-    def dying(self, target):
-        if "aside" in str(target):
-            seen.append(1)
-            if len(seen) > moves:
-                raise Killed
-        return replace(self, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(type(run), "replace", dying)
+        die_at(patch, type(run), "replace", moves + 1, only=lambda path, target: "aside" in str(target))
         with pytest.raises(Killed):
             rollback(run, 2)
     settle(run)

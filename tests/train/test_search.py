@@ -22,6 +22,7 @@ from foils.train.objective import Objective
 from foils.train.step import Step
 from foils.train.student import open_student
 from foils.train.towers import towers
+from killing import cut_off
 
 FAST = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=8, dev_share=0, save_every=3)
 
@@ -159,18 +160,6 @@ def test_a_two_tower_model_can_be_trained_further(learnable, static_path, tmp_pa
         assert not np.array_equal(weights(both.model, side), weights(first.model, side))
 
 
-def dying_after(monkeypatch, steps):
-    forward, seen = Objective.forward, []
-
-    def dying(self, features, ids):
-        seen.append(1)
-        if len(seen) > steps:
-            raise KeyboardInterrupt
-        return forward(self, features, ids)
-
-    monkeypatch.setattr(Objective, "forward", dying)
-
-
 @pytest.mark.parametrize("text", ["Search(k=10)", "Search(k=6, index='bits') + InBatch()"])
 def test_a_killed_run_ends_with_the_same_weights(learnable, transformer_path, tmp_path, monkeypatch, text):
     if "bits" in text:
@@ -182,10 +171,7 @@ def test_a_killed_run_ends_with_the_same_weights(learnable, transformer_path, tm
         return train(learnable, spec, str(transformer_path), out=tmp_path / name, options=options)
 
     whole = go("whole")
-    with monkeypatch.context() as patch:
-        dying_after(patch, 5)
-        with pytest.raises(KeyboardInterrupt):
-            go("killed")
+    cut_off(lambda: go("killed"), after=5)
     killed = go("killed")
     assert killed.record["resumed"]
     np.testing.assert_array_equal(weights(whole.model, "query"), weights(killed.model, "query"))
