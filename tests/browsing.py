@@ -26,7 +26,8 @@ def browser():
 def opened(browser, url, *, width=1280, height=900, scheme="light"):
     """A tab with a page; afterwards it must have fetched nothing but the page, and complained about nothing."""
     tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    tab.set_default_timeout(20_000)
+    tab.set_default_timeout(60_000)  # two cores may have much else to do
+    tab.set_default_navigation_timeout(60_000)
     said, asked = [], []
     tab.on("console", lambda message: said.append(message.text))
     tab.on("pageerror", lambda error: said.append(str(error)))

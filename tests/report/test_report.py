@@ -232,7 +232,7 @@ def test_phases_have_their_own_sections(run, tmp_path):
     assert "survivors" in names
     plots = [block.name for section in page.sections for block in section.blocks if isinstance(block, Plot)]
     assert len(set(plots)) == len(plots)
-    assert [alarm.key for alarm in alarms(find_subject(whole))] == ["warm: breach loss 61", "hard: breach loss 61"]
+    assert [alarm.key for alarm in alarms(find_subject(whole))] == ["warm: breach 1", "hard: breach 1"]
     Outline(report(whole, tmp_path / "page.html", settings=Settings(examples=0, check=False)).read_text())
 
 

@@ -62,10 +62,10 @@ def alarms(subject: Subject, now: float | None = None) -> list[Alarm]:
 
 
 def _breaches(one: Training) -> Iterator[Alarm]:
-    for entry in one.record.get(BREACHES, ()):
+    for number, entry in enumerate(one.record.get(BREACHES, ()), 1):
         text = f"Step {count(entry['step'])}: {described(entry)}: {went(entry)}."
         tone = "bad" if entry.get("fallback") is None and not one.finished else "warn"
-        yield Alarm(tone, text, f"breach {entry['what']} {entry['step']}")
+        yield Alarm(tone, text, f"breach {number}")
 
 
 def _running(one: Training, now: float) -> Iterator[Alarm]:

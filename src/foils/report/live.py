@@ -12,6 +12,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 _FIRST, _PORTS = 8765, 20  # where to look for a free port
 _LOOK = 1.0  # seconds between two looks at the folder
+_IDLE = 10.0  # at most so many seconds between two looks at the clock
 _READING = Words("The negatives are being read; this part of the page will come.")
 
 
@@ -56,6 +58,7 @@ class Live:
         self._mined: tuple[str, list[Section] | None] = ("", None)
         self._page: tuple[str, str, str] = ("", "", "")
         self._found: list[Alarm] = []
+        self._seen: tuple[tuple[str, ...], float] = ((), 0.0)
         self._subject()
 
     def look(self) -> list[Alarm]:
@@ -77,6 +80,13 @@ class Live:
             return self._page[1 if whole else 2]
 
     def _make(self) -> None:
+        seen = (*_stamp(self.source), self._mined[0], str(self._mined[1] is None))
+        if seen == self._seen[0] and time.monotonic() - self._seen[1] < _IDLE:
+            return  # nothing was written; only what the clock says may be new, and that can wait
+        self._look()
+        self._seen = (seen, time.monotonic())
+
+    def _look(self) -> None:
         subject = self._subject()
         mined = self._about(subject)
         self._found = alarms(subject)
@@ -201,10 +211,11 @@ def watch(
     try:
         going = tell is None or tell("url", server.url) is not False
         while going:
-            for alarm in shown.look():
+            found = shown.look()
+            for alarm in found:
                 if alarm.key not in said and tell is not None:
                     going = tell("alarm", alarm) is not False and going
-            said = {alarm.key for alarm in shown.look()}
+            said = {alarm.key for alarm in found}
             waiting.wait(_LOOK)
     except KeyboardInterrupt:
         pass  # the way to end it

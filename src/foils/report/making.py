@@ -191,8 +191,9 @@ def _of_trainings(subject: Subject) -> Iterator[tuple[str, str, str, str]]:
     yield "Steps", count(last.reached), planned or str(last.record.get("status", "")), ""
     points = {int(point["step"]): point for point in last.curve}
     if last.best in points and "nDCG@10" in points[last.best]:
-        start = f"{real(points[0]['nDCG@10'])} at the start" if 0 in points else ""
-        yield "Best dev nDCG@10", real(points[last.best]["nDCG@10"]), start, ""
+        best, first = points[last.best]["nDCG@10"], points.get(0, {}).get("nDCG@10")
+        start = "" if first is None else f"{real(first)} at the start"
+        yield "Best dev nDCG@10", real(best), start, "bad" if first is not None and best < first else ""
     breaches = sum(len(one.record.get("breaches", ())) for one in subject.trainings)
     if breaches:
         yield "Breaches", count(breaches), "of the guard's bounds", "bad"

@@ -25,7 +25,7 @@ def refreshed(one: Training) -> Section | None:
         if entry.get(field) is not None
     ]
     if values:
-        spec = charts.curves("", [name for _, name in named], form=".0%", zero=True, points=True, x="generation")
+        spec = charts.curves("", [name for _, name in named], form=".1~%", zero=True, points=True, x="generation")
         note = "Against the generation before it. New: share of its negatives that were none before."
         blocks.append(Plot(f"churn{tag}", "How much a refresh changes", spec, values, note, height=180))
     stale = [

@@ -10,12 +10,13 @@ from foils.report import charts
 from foils.report.blocks import Block, Plot, Section, Table, Words
 from foils.report.figures import count, real
 from foils.report.subject import Training
+from foils.train.dev import METRIC
 from foils.train.guard.record import BREACHES, described, went
 from foils.train.refresh.rollback import ROLLBACKS
 
 _ROWS = 60  # of the table of figures
 _MOST = 400  # points of a line; of more, every n-th is shown
-_SHARE = ".0%"
+_SHARE = ".1~%"
 _HEALTH = (
     (
         "gap",
@@ -64,6 +65,7 @@ def training(one: Training) -> Section | None:
     for entry in one.record.get(ROLLBACKS, ()):
         text = f"Rolled back to step {count(entry['step'])} and generation {entry['to']}; newer ones are in "
         blocks.append(Words(f"{text}{entry['aside']}.", "warn"))
+    blocks += _worse(one)
     dev = _dev(one, tag, marks)
     blocks += [*dev[:1], *_loss(one, tag, marks), *dev[1:]]
     blocks += _health(one, tag, marks)
@@ -103,6 +105,16 @@ def points(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict
         for entry in chosen
         if isinstance(entry.get(name), int | float) and math.isfinite(entry[name])
     ]
+
+
+def _worse(one: Training) -> list[Block]:
+    by_step = {int(point["step"]): point for point in one.curve}
+    if one.best is None or 0 not in by_step or METRIC not in by_step[0]:
+        return []
+    best, start = by_step[one.best][METRIC], by_step[0][METRIC]
+    if best >= start:
+        return []
+    return [Words(f"Dev {METRIC} has not come above the start model's {real(start)}: {real(best)} at best.", "bad")]
 
 
 def _dev(one: Training, tag: str, marks: list[dict[str, Any]]) -> list[Block]:
