@@ -101,13 +101,21 @@ def test_a_rate_at_the_target_passes_in_at_most_a_twentieth_of_the_samples(sprea
     assert (risk.log_p(np.full_like(false, m), np.zeros_like(false), target) < math.log(0.05)).all()
 
 
-def test_the_sequence_begins_with_something_to_spare_and_stops_at_the_first_that_fails():
+def test_sequences_begin_with_something_to_spare_and_stop_at_the_first_that_fails():
     bound = math.log(0.05)
     hopes = np.array([0.0, bound, 2 * bound, 3 * bound, 3 * bound, 3 * bound])
     assert risk.passing(hopes, hopes, 0.95).tolist() == [False, False, True, True, True, True]
     logs = np.array([0.0, -9, -9, -9, 0.0, -9])
     assert risk.passing(logs, hopes, 0.95).tolist() == [False, False, True, True, False, False]
     assert not risk.passing(hopes, hopes / 9, 0.95).any()
+    ones = np.ones((1_500, 1))
+    assert [risk.starts_of(ones[:n], 0.02, 0.95) for n in (100, 1_200, 1_500)] == [1, 1, 4]
+    much = np.array([0.0, bound, 2 * bound, 50 * bound])
+    assert risk.passing(much, much, 0.95).tolist() == [False, False, True, True]
+    # A large sample has four starts, each with a fourth of the error: it sees what lies beyond a hump.
+    hump = np.array([-9.0, -4.0, 0.0, 0.0, -9.0, -9.0, -4.4, -4.3])
+    passed = risk.passing(hump, np.full(8, 50 * bound), 0.95, starts=4)
+    assert passed.tolist() == [True, False, False, False, True, True, True, False]
     assert risk.passing(hopes[:2], hopes[:2], 0.95).tolist() == [False, True]
 
 

@@ -109,7 +109,8 @@ class Sample:
         """Which thresholds pass for a target."""
         kept, false = self.outcomes
         hopes = self._log_p(kept, np.zeros_like(kept), target)
-        return risk.passing(self._log_p(kept, false, target), hopes, self.level)
+        starts = risk.starts_of(kept, target, self.level)
+        return risk.passing(self._log_p(kept, false, target), hopes, self.level, starts)
 
     def lowest_target(self) -> float | None:
         """The lowest target, in whole per cent, for which a threshold passes; None if none does up to half."""

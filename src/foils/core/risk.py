@@ -23,6 +23,7 @@ Test = Literal["exact", "asymptotic"]
 
 CAP = 0.95  # of the largest bet that cannot lose everything
 _SPARE = 0.2  # of what a sample shows beyond the minimum, before the first test
+_STARTS, _LARGE = 4, 8  # sequences of tests, and of how many times the least evidence a sample must be capable for that
 
 
 def log_p(kept: Floats, false: Floats, target: float, test: Test = "exact", unit: float = 1.0) -> Floats:
@@ -105,30 +106,46 @@ def _before(values: Floats) -> Floats:
     return np.concatenate([np.zeros((1, values.shape[1])), total[:-1]]) if len(values) else total
 
 
-def passing(logs: Floats, hopes: Floats, level: float) -> NDArray[np.bool_]:
-    """Which thresholds pass, tested in a fixed sequence: the chance that any does so wrongly is at most ``1 - level``.
+def passing(logs: Floats, hopes: Floats, level: float, starts: int = 1) -> NDArray[np.bool_]:
+    """Which thresholds pass, tested in fixed sequences: the chance that any does so wrongly is at most ``1 - level``.
 
-    One begins with a strict threshold and goes on to looser ones as long as ``p <= 1 - level``: fixed sequence testing,
-    Learn then Test, section 2.3. Where one begins must not depend on what is false, but may on what is kept: the
-    strictest threshold under which the sample shows more than the bare minimum if nothing is false, a fifth of the way
-    to the most that it shows under any. (From the bare minimum on, one false label would end it; in simulations this
-    finds more often a threshold, and a looser one, than several starts with a share of the error each.)
+    One begins with a threshold and goes on to looser ones as long as ``p <= δ / J``, from each of J starts: fixed
+    sequence testing, Learn then Test, section 2.3. Where one begins must not depend on what is false, but may on what
+    is kept. The first start is the strictest threshold under which the sample shows more than the bare minimum if
+    nothing is false: a fifth of the way to the most that it shows under any, but never beyond twice the minimum; from
+    the bare minimum on, one false label would end it. Further starts are spread evenly over the looser thresholds: the
+    rate may fall again where more queries come in, and a sequence that stopped at the hump would not see it.
 
     Args:
         logs: log p-values, ordered from the strictest threshold to the loosest, (n,).
         hopes: the log p-values if nothing were false, (n,).
         level: 1 - δ.
+        starts: J; see `starts_of`.
 
     Returns:
         bool (n,).
     """
     passed = np.zeros(len(logs), bool)
-    bound, best = math.log(1 - level), float(hopes.min(initial=0.0))
-    if best <= bound:
-        start = int(np.flatnonzero(hopes <= bound + _SPARE * (best - bound) + 1e-9)[0])
+    best, bound = float(hopes.min(initial=0.0)), math.log((1 - level) / starts)
+    if best > bound:
+        return passed
+    first = int(np.flatnonzero(hopes <= bound + max(_SPARE * (best - bound), bound) + 1e-9)[0])
+    for start in np.linspace(first, len(logs), starts, endpoint=False).astype(int).tolist():
         failed = np.flatnonzero(logs[start:] > bound)
         passed[start : start + failed[0] if len(failed) else len(logs)] = True
     return passed
+
+
+def starts_of(kept: Floats, target: float, level: float) -> int:
+    """How many sequences of tests a sample can afford: 4 if it could show eight times the least evidence, else 1.
+
+    Args:
+        kept: see `log_p`.
+        target: α.
+        level: 1 - δ.
+    """
+    most = float(_betting(kept, np.zeros_like(kept), target).min(initial=0.0))
+    return _STARTS if most <= _LARGE * math.log(1 - level) else 1
 
 
 def needed(target: float, level: float) -> int:

@@ -54,7 +54,7 @@ def _promise(found: Cutoffs, stage: Calibrated) -> str:
     of = "of each line " if len(found.groups) > 1 else ""
     return (
         f"With {stage.level:.0%} confidence, at most {stage.target:.1%} {of}of what is used is false, for queries like "
-        f"these. Threshold: {_UNITS[stage.kind]}; [95 % bootstrap interval over queries]."
+        f"these. Threshold: {_UNITS[stage.kind]}; [{stage.level:.0%} bootstrap interval over queries]."
     )
 
 
