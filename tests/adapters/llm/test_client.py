@@ -302,6 +302,50 @@ def test_interrupted_while_it_waits_for_a_server(tmp_path):
         assert len(llm.replies([asking(i) for i in range(4)])) == 4
 
 
+INTERRUPTED = """
+import sys
+from foils.adapters.llm import LLM, Endpoint, Request
+LLM(Endpoint("m", sys.argv[1]), cache=sys.argv[2]).replies([Request((("user", str(i)),), "test@1") for i in range(20)])
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_process_does_not_wait_for_replies(tmp_path):
+    """Requests that take a minute are under way when Ctrl-C comes."""
+    with Server(lambda body, number: serving.slow(60, echo(body))) as server:
+        command = [sys.executable, "-c", INTERRUPTED, server.url, str(tmp_path)]
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        limit = time.monotonic() + 30
+        while server.asked < 8 and time.monotonic() < limit:
+            time.sleep(0.02)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=40)
+    assert time.monotonic() - began < 20
+    assert "KeyboardInterrupt" in err
+    assert server.asked == 8
+
+
+def test_a_proxy_is_not_asked_for_this_machine(tmp_path, monkeypatch):
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with Server(echo) as server:
+        assert texts(LLM(Endpoint("m", server.url, QUICK), cache=tmp_path).replies([asking(1)])) == ["QUESTION 1"]
+
+
+def test_a_proxy_is_asked_for_others(tmp_path, monkeypatch):
+    """The proxy here is a server that answers by itself."""
+    with Server(echo) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/v1"))
+        monkeypatch.delenv("no_proxy", raising=False)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with pytest.raises(LLMError, match="HTTP 404"):  # the path is the whole address, which our server does not know
+            Endpoint("m", "http://somewhere.invalid/v1", QUICK).reply(asking(1))
+        assert proxy.asked == 1
+
+
 def test_bad_values(tmp_path):
     with pytest.raises(SpecError, match="concurrency 0"):
         LLM(Function(str), concurrency=0)

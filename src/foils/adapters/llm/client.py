@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from foils.adapters.llm.errors import OfflineError
@@ -18,6 +19,8 @@ from foils.core.errors import SpecError
 
 CONCURRENCY = 8
 Progress = Callable[[int, int], None]
+Tasks = SimpleQueue[tuple[str, Request] | None]
+Done = SimpleQueue[tuple[str, Reply | BaseException]]
 
 
 class Model(Protocol):
@@ -114,42 +117,55 @@ class LLM:
 
     def _ask(self, missing: dict[str, Request], progress: Progress | None) -> dict[str, Reply]:
         waiting = deque(missing.items())
-        running: dict[Future[Reply], tuple[str, Request]] = {}
+        running: dict[str, Request] = {}
         made: dict[str, Reply] = {}
         failures: dict[str, BaseException] = {}
-        pool = ThreadPoolExecutor(self.concurrency, thread_name_prefix="foils-llm")
+        tasks: Tasks = SimpleQueue()
+        done: Done = SimpleQueue()
+        threads = min(self.concurrency, len(missing))
+        for _ in range(threads):
+            # Daemons: whoever interrupts a run does not want to wait for the slowest reply.
+            threading.Thread(target=self._work, args=(tasks, done), name="foils-llm", daemon=True).start()
         try:
             while running or (waiting and not failures):
-                while waiting and not failures and len(running) < self.concurrency:
+                while waiting and not failures and len(running) < threads:
                     key, request = waiting[0]
                     if not self.spending.reserve(request):
                         break
                     waiting.popleft()
-                    running[pool.submit(self._one, key, request)] = (key, request)
+                    running[key] = request
+                    tasks.put((key, request))
                 if not running:
                     raise self.spending.stop(len(waiting))
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    key, request = running.pop(future)
-                    self.spending.release(request)
-                    error = future.exception()
-                    if error is not None:
-                        failures[key] = error
-                        continue
-                    made[key] = future.result()
-                    self.spending.spend(made[key])
+                key, found = done.get()
+                self.spending.release(running.pop(key))
+                if isinstance(found, Reply):
+                    made[key] = found
+                    self.spending.spend(found)
+                else:
+                    failures[key] = found
                 if progress is not None:
                     progress(len(made), len(missing))
         except (KeyboardInterrupt, SystemExit):
             self.model.stop()
-            for _, request in running.values():
+            for request in running.values():
                 self.spending.release(request)
             raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+            for _ in range(threads):
+                tasks.put(None)
         if failures:
             raise next(failures[key] for key in missing if key in failures)
         return made
+
+    def _work(self, tasks: Tasks, done: Done) -> None:
+        """What a thread does until it is told to end."""
+        while (task := tasks.get()) is not None:
+            key, request = task
+            try:
+                done.put((key, self._one(key, request)))
+            except BaseException as error:  # whoever asked raises it
+                done.put((key, error))
 
     def _one(self, key: str, request: Request) -> Reply:
         reply = self.model.reply(request)
