@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from foils.influence import Influence
 from foils.train import InfoNCE, Learned, Run, TrainOptions, TrainSpec, train
 
 ROWS = 160
@@ -26,7 +27,7 @@ data = data.subset({"train": ("train", data.query_rows("train")[:160])})
 options = TrainOptions(batch_size=8, learning_rate=1e-2, max_steps=25, dev_share=0, save_every=3)
 
 def go(name, model):
-    return train(data, TrainSpec(), model, out=f"{out}/{name}", options=options)
+    return train(data, TrainSpec(influence=True), model, out=f"{out}/{name}", options=options)
 
 loss = parse("InfoNCE(temperature=Learned(0.1))", "loss")
 some = TrainOptions(batch_size=7, mini_batch=3, learning_rate=1e-2, max_steps=15, dev_share=0)
@@ -75,7 +76,12 @@ def test_two_processes_are_one_with_accumulation(learnable, learnable_path, stat
         both = Run.open(tmp_path / "runs" / name)
         assert both.record["settings"]["processes"] == 2
         assert both.steps == 25
-        one = train(data, TrainSpec(), str(start), out=tmp_path / f"one-{name}", options=options)
+        one = train(data, TrainSpec(influence=True), str(start), out=tmp_path / f"one-{name}", options=options)
+        # What two processes count is what one counts of the same batches.
+        (mine,), (theirs,) = (Influence.open(run.out).record["sources"] for run in (both, one))
+        assert (mine["name"], mine["times"]) == ("in-batch", theirs["times"])
+        assert mine["mass"] == pytest.approx(theirs["mass"], rel=1e-2)
+        assert not list((both.out / "influence").glob(".part*"))
         assert np.abs(weights(one.model) - weights(start)).max() > 0.05
         # Adam divides small gradients by their size, which turns differences in their last bits into visible ones.
         np.testing.assert_allclose(weights(both.model), weights(one.model), atol=2e-3)

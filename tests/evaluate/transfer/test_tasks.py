@@ -250,6 +250,8 @@ def test_what_is_asked_wrongly(tmp_path):
         read_tasks([tmp_path / "x.jsonl"] * 2)
     with pytest.raises(SpecError, match=r"at least one task"):
         transfer([], {"a": HashEncoder()})
+    with pytest.raises(SpecError, match=r"only encoders"):
+        transfer([tmp_path / "x.jsonl"], {"bm25": "bm25"})
     with pytest.raises(SpecError, match=r"none of the models"):
         transfer([tmp_path / "x.jsonl"], {"a": HashEncoder()}, baseline="b")
 

@@ -10,6 +10,7 @@ from typing import Any
 from foils.adapters.models import load_encoder
 from foils.core.cache import cache_root
 from foils.core.errors import SpecError
+from foils.evaluate.retrieval import encodes
 from foils.evaluate.scores import finite
 from foils.evaluate.transfer.answer import Answer, Versus, against, corrected
 from foils.evaluate.transfer.reading import read_tasks
@@ -95,7 +96,7 @@ def transfer(
         resamples, probes and experiments. P-values are corrected (Holm) for the number of tasks.
 
     Raises:
-        SpecError: no task, no system, or a baseline that is none of them.
+        SpecError: no task, no system, a system without vectors, or a baseline that is none of them.
         DataError: a file that makes no task.
         ModelError: a system that is no bi-encoder.
         MissingExtra: scikit-learn is not installed.
@@ -106,6 +107,11 @@ def transfer(
         raise SpecError("give at least one task and one model.")
     if baseline is not None and baseline not in systems:
         raise SpecError(f"baseline {baseline!r} is none of the models: {', '.join(map(repr, systems))}.")
+    for name, system in systems.items():
+        if not encodes(system):
+            raise SpecError(
+                f"{name}: only encoders have vectors to measure on tasks; {system!r} is none. Leave it out."
+            )
     how = how or How(cache=cache_root() / "vectors")
     encoders = {name: load_encoder(system) for name, system in systems.items()}
     answers: dict[str, dict[str, Answer]] = {name: {} for name in encoders}
