@@ -14,7 +14,7 @@ import foils
 from foils.core.packing import unpack
 from foils.core.spec import parse
 from foils.influence.record import Influence
-from foils.train import InBatch, InfoNCE, Own, TrainOptions, TrainSpec, train
+from foils.train import Fallback, Guard, InBatch, InfoNCE, Never, Own, TrainOptions, TrainSpec, train
 from foils.train.batch import batch_of
 from foils.train.influence import Tally, temperature_of
 from foils.train.influence.tally import Sums
@@ -314,3 +314,19 @@ def test_documents_from_a_bank_have_a_mass_and_no_gradient(learnable, static_pat
     assert sources["MemoryBank"]["mass"] > 0
     assert sources["MemoryBank"]["gradient"] is None
     assert sources["in-batch"]["gradient"] > 0
+
+
+@pytest.mark.parametrize("temperature", [0.05, "Learned(0.05)"])
+def test_a_fallback_counts_on_from_where_it_begins(learnable, static_path, mined, tmp_path, temperature):
+    """Steps that were taken back are not counted; where memory does not fit, counting begins anew and says so."""
+    options = replace(OPTIONS, max_steps=60, learning_rate=0.1, save_every=7)
+    wild = parse("InfoNCE(temperature=Step([0.05, 1.0], [0.7]))", "loss")
+    back = Fallback(InBatch(), parse(f"InfoNCE(temperature={temperature})", "loss"), Never(), 0.1)
+    guard = Guard(dev=None, loss=8.0, uniformity=None, rank=None, document=None, hub=None, above=None)
+    spec = TrainSpec(loss=wild, negatives=mined, guard=guard, fallback=back, influence=True)
+    run = train(learnable, spec, str(static_path), out=tmp_path / "run", options=options)
+    (breach,) = run.record["breaches"]
+    record = Influence.open(run.out).record
+    assert record["steps"][1] == 60
+    assert record["steps"][0] in (0, breach["back"])
+    assert record["batches"] == 60 - record["steps"][0]
