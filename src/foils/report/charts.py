@@ -202,7 +202,7 @@ def events(marks: Sequence[Spec]) -> list[Spec]:
         },
         {
             "data": {"values": list(few if crowded else marks)},
-            "mark": {"type": "text", "angle": 270, "align": "right", "baseline": "bottom", "dx": -3, "dy": -2},
+            "mark": {"type": "text", "angle": 270, "align": "right", "baseline": "top", "dx": -3, "dy": 3},
             "encoding": {"x": x, "y": {"value": 0}, "text": {"field": "short"}, "color": colour, "tooltip": hover},
         },
     ]
