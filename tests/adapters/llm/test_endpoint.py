@@ -70,7 +70,6 @@ def test_what_is_sent_and_what_is_read():
         serving.cut_off(),
         serving.dropped,
         serving.slow(2.0, said("too late")),
-        serving.dripping(2.0),
     ],
     ids=lambda act: None,
 )
@@ -78,6 +77,19 @@ def test_what_passes_is_tried_again(act):
     reply, server = once(act)
     assert reply.text == "fine"
     assert server.asked == 2
+
+
+def test_a_reply_that_drips_ends_with_the_time():
+    """No single wait is long, the whole exchange would be."""
+    began = time.monotonic()
+    reply, server = once(serving.dripping(5.0))
+    assert time.monotonic() - began < 3
+    assert (reply.text, server.asked) == ("fine", 2)
+
+
+def test_less_than_was_promised_is_no_reply_even_if_it_can_be_read():
+    whole = json.dumps({"choices": [{"message": {"content": "too early"}}]}).encode()
+    assert once(serving.cut_off(whole))[0].text == "fine"
 
 
 @pytest.mark.parametrize(
