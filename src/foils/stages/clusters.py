@@ -112,10 +112,6 @@ class Cluster(Source):
         require(self.clusters is None or self.clusters >= 2, self, "clusters", "at least 2, or None")
         check_model_name(self)
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one whose vectors are clustered."""
-        return (self.encoder,)
-
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Draws from the lists of documents of the clusters in question."""
         if self.of == "documents":
@@ -172,10 +168,6 @@ class ClusterQuery(Source):
     def column(self) -> str:
         """The encoder's name and ``.cluster``."""
         return f"{self.encoder}.cluster"
-
-    def encoders(self) -> tuple[str, ...]:
-        """The one it clusters and searches with."""
-        return (self.encoder,)
 
     def origin(self, model: Callable[[str], object]) -> str:
         """The model and everything that moves the query."""

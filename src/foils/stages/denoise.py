@@ -56,10 +56,6 @@ class Denoise(Sampler):
         """The cross-encoder's name."""
         return self.encoder
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one it scores with."""
-        return (self.encoder,)
-
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """The ranking must be there, and the scores be probabilities."""
         columns = super().check_columns(columns, ctx)

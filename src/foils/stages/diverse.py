@@ -39,10 +39,6 @@ class MMR(Sampler):
         check_model_name(self)
         require(0 <= self.weight <= 1, self, "weight", "between 0 and 1")
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one that compares documents."""
-        return (self.encoder,)
-
     def weigh(self, view: Pairs, ctx: Context) -> NDArray[np.float64]:
         """The order of choice: k for the first, k - 1 for the second, …; ``-inf`` for what is not chosen."""
         chosen = np.full(len(view), -np.inf)

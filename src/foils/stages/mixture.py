@@ -67,10 +67,6 @@ class MixtureNoise(ListScorer):
         """Always ``weight``."""
         return "weight"
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one it scores with."""
-        return (self.encoder,)
-
     def judge(self, view: Pairs, ctx: Context) -> NDArray[np.floating]:
         """Weight of each positive, by the mixture of all; 1 for candidates."""
         mixture = ctx.once(("mixture of positives", self, ctx.split), lambda: self._fitted(ctx))

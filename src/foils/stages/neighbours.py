@@ -146,10 +146,6 @@ class QuestionNeighbours(Source):
         require(self.questions >= 1, self, "questions", "at least 1")
         check_model_name(self)
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one it searches with."""
-        return (self.encoder,)
-
     def deeper(self, factor: int) -> Stage:
         """``factor`` times its k, from as many times its questions."""
         return replace(self, k=self.k * factor, questions=self.questions * factor)

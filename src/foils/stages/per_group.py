@@ -86,10 +86,6 @@ class PerCluster(Filter):
         require(self.n >= 1, self, "n", "at least 1")
         require(self.clusters is None or self.clusters >= 1, self, "clusters", "at least 1")
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one whose vectors are clustered."""
-        return (self.encoder,)
-
     def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
         """Group by cluster."""
         label = clusters_of(ctx, self.encoder, "document", self.clusters).label

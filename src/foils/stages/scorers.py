@@ -28,10 +28,6 @@ class BiEncoder(Scorer):
         """The encoder's name."""
         return self.encoder
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one it scores with."""
-        return (self.encoder,)
-
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """Inner products."""
         return ctx.similarity(self.encoder, query, doc)
@@ -58,10 +54,6 @@ class CrossEncoder(Scorer):
     def column(self) -> str:
         """The cross-encoder's name."""
         return self.encoder
-
-    def encoders(self) -> tuple[str, ...]:
-        """The one it scores with."""
-        return (self.encoder,)
 
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """All pairs of the block in one queue, longest first."""

@@ -96,10 +96,6 @@ class Dense(Source):
         """The encoder's name."""
         return self.encoder
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one it searches with."""
-        return (self.encoder,)
-
     def check_columns(self, columns: Columns, ctx: Context) -> Columns:
         """As every source; the index must fit the collection, and its library be installed."""
         after = super().check_columns(columns, ctx)

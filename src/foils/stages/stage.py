@@ -111,8 +111,10 @@ class Stage(Declared):
         yield self
 
     def encoders(self) -> tuple[str, ...]:
-        """Names of the encoders it uses."""
-        return tuple(dict.fromkeys(name for stage in self.steps() if stage is not self for name in stage.encoders()))
+        """Names of the models it uses: the field ``encoder``, if it has one; of a pipeline those of its stages."""
+        own = getattr(self, "encoder", None)
+        inner = (name for stage in self.steps() if stage is not self for name in stage.encoders())
+        return tuple(dict.fromkeys((*(() if own is None else (own,)), *inner)))
 
     def inputs(self, ctx: Context) -> dict[str, str]:
         """Fingerprints of files it reads besides the collection and the encoders."""

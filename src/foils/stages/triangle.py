@@ -51,10 +51,6 @@ class PositiveSimilarity(Scorer):
         """The encoder's name and ``.positive``."""
         return f"{self.encoder}.positive"
 
-    def encoders(self) -> tuple[str, ...]:
-        """The one it compares with."""
-        return (self.encoder,)
-
     def origin(self, model: Callable[[str], object]) -> str:
         """The model and how several positives are reduced; 'nearest' is what `PositiveNeighbours` measures."""
         if self.positives == "nearest":
