@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foils.adapters import known_vectors
 from foils.adapters import vectors as store
 from foils.adapters.known_vectors import digests, runs
 from foils.adapters.vectors import vectors
@@ -168,6 +169,30 @@ def test_equal_first_halves_of_digests_are_told_apart(texts, tmp_path, monkeypat
     vectors(Recording(), texts(BEFORE), "document", cache=tmp_path)
     after = [*BEFORE[1:], "new"]
     right(vectors(Recording(), texts(after), "document", cache=tmp_path), after)
+
+
+def test_memory_is_bounded_by_what_is_wanted(texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(known_vectors, "_FREE", 10)
+    for part in (BEFORE[:60], BEFORE[60:75], BEFORE[75:80]):
+        vectors(Recording(), texts(part), "document", cache=tmp_path)
+    encoder = Recording()
+    # 60 rows of the largest folder; then room is left for 90 + 10 - 60, so for the two others.
+    right(vectors(encoder, texts(BEFORE), "document", cache=tmp_path), BEFORE)
+    assert encoder.encoded == BEFORE[80:]
+    encoder = Recording()
+    few = [*BEFORE[62:66], "new"]
+    # Now the largest has all 90; there is no room for another, and none is needed.
+    right(vectors(encoder, texts(few), "document", cache=tmp_path), few)
+    assert encoder.encoded == ["new"]
+
+
+def test_of_several_folders_those_that_fit_are_looked_into(texts, tmp_path, monkeypatch):
+    monkeypatch.setattr(known_vectors, "_FREE", 0)
+    for part in (BEFORE[:60], BEFORE[60:75]):
+        vectors(Recording(), texts(part), "document", cache=tmp_path)
+    encoder = Recording()
+    vectors(encoder, texts(BEFORE[55:65]), "document", cache=tmp_path)
+    assert encoder.encoded == BEFORE[60:65]  # the second folder has more rows than are wanted
 
 
 def test_digests_and_runs():

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 DATA, DONE, META, TEXTS = "vectors.npy", "done", "meta.json", "texts.npy"
 _AGREE = ("format", "encoder", "kind")  # of two folders whose rows are worth the same
-_MOST = 8  # folders that are looked into, largest first
+_FREE = 1_000_000  # rows of further folders that are looked into besides as many as are wanted
 
 Digests = NDArray[np.uint64]
 
@@ -55,6 +55,9 @@ class Known:
     def find(cls, made_of: Mapping[str, Any], caches: Iterable[Path], besides: Path) -> Known | None:
         """What folders of the same weights hold; None if there is no such row.
 
+        The largest folder is looked into, and others as long as all have no more rows than are wanted and a million;
+        it takes 25 bytes of memory a row.
+
         Args:
             made_of: ``meta.json`` of the folder that is to be filled.
             caches: folders of such folders.
@@ -64,7 +67,13 @@ class Known:
         alike = [(rows, path) for path in found if path != besides and (rows := _alike(path, made_of))]
         # The same order everywhere: which of two copies is taken may decide a last bit.
         alike.sort(key=lambda each: (-each[0], each[1].name))
-        parts = [part for _, path in alike[:_MOST] if (part := _opened(path, made_of["chunk"])) is not None]
+        parts: list[_Part] = []
+        room = made_of["shape"][0] + _FREE
+        for rows, path in alike:
+            part = _opened(path, made_of["chunk"]) if not parts or rows <= room else None
+            if part is not None and len(parts) < 127:
+                parts.append(part)
+                room -= rows
         return cls(parts) if parts else None
 
     def take(self, wanted: Digests) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
