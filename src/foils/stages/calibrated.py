@@ -65,10 +65,10 @@ class Calibrated(Filter):
     t test without its skewness, which holds nearly, and takes far fewer (``test='asymptotic'``). See `foils.core.risk`.
 
     A candidate is kept if its closeness is below the threshold: ``s - s⁺`` (absolute), ``(s - s⁺)/|s⁺|`` (relative;
-    wild where scores come near 0), ``F(s) - F(s⁺)`` with F as in `MarginQuantile` (quantile; transfers between models)
-    or s itself (score). With ``groups`` queries are divided by difficulty, the number of candidates that score at least
-    as high as the positive, and each group has a threshold with a guarantee of its own (Mondrian groups; Vovk et al.
-    2003); groups too small for one are joined with their neighbours.
+    wild where scores come near 0), ``F(s) - F(s⁺)`` with F as in `MarginQuantile` (quantile; of one unit under every
+    model) or s itself (score). With ``groups`` queries are divided by difficulty, the number of candidates that score
+    at least as high as the positive, and each group has a threshold with a guarantee of its own (Mondrian groups; Vovk
+    et al. 2003); groups too small for one are joined with their neighbours.
 
     Queries without a positive keep nothing, but with ``kind='score'``. It never gives way: where a query starves, mine
     deeper, with ``>> Ensure('deepen')`` after the sampler (not with ``kind='quantile'``, which depends on the depth).

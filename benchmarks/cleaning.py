@@ -1,0 +1,284 @@
+"""Do calibrated margins keep their promise, do they transfer between models, and how good is each filter?
+
+    python benchmarks/cleaning.py promise DATA/nfcorpus DATA/cranfield DATA/npl [--splits 1000]
+    python benchmarks/cleaning.py transfer DATA/nfcorpus DATA/cranfield DATA/npl
+    python benchmarks/cleaning.py verdicts DATA/rlhn_fn [--cross-encoder FOLDER]
+
+``promise`` mines each collection with one known positive a query (the splits ``*_sparse``), draws calibration queries
+again and again, and counts how often the rate of what the found threshold keeps is above the target, by the full qrels.
+``transfer`` finds a margin under one model and looks at what it does under others. ``verdicts`` scores each filter
+against a language model's verdicts on mined negatives (RLHN).
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import binom
+from sklearn.metrics import roc_auc_score
+
+import foils
+from foils.adapters.models import load_encoder, load_reranker
+from foils.calibrate.labels import labels_of
+from foils.calibrate.pipeline import Cut, Seen
+from foils.calibrate.search import Sample
+from foils.core import risk, segments
+from foils.core.betas import two_betas
+from foils.core.cache import cache_root
+from foils.core.pairs import CANDIDATE
+from foils.core.spec import parse
+from foils.stages.calibrated import nearness
+from foils.stages.context import Context
+
+LEVEL = 0.95
+DEPTH = 50
+FULL = {"train_sparse": "train", "test_sparse": "test"}
+
+
+def opened(path, models, folder, pooled=False):
+    """The collection, its sparse split, and what the model finds; pooled with BM25's, both have both scores."""
+    data = foils.load(path)
+    split = "train_sparse" if "train_sparse" in data.splits else "test_sparse"
+    pipeline = f"Dense('static', k={DEPTH})" + (f" + BM25(k={DEPTH})" if pooled else "")
+    return data, split, foils.mine(data, pipeline, split=split, encoders=models, out=Path(folder) / data.name)
+
+
+def sample_of(data, negatives, split, text):
+    """All queries of a split with complete labels, as `calibrate` sees them."""
+    cut = Cut.of(parse(text), negatives.path)
+    labels = labels_of(f"qrels:{FULL[split]}", data)
+    rows = data.query_rows(split)
+    seen = Seen.of(cut, Context(data, split, 0, rows, rows, {}, cache_root(None)))
+    relevance, weight = labels.on(seen.living)
+    return Sample(seen, relevance, np.where(seen.candidate, weight, 0.0), np.inf, 0)
+
+
+def loosest(kept, false, target, test):
+    """The place of the threshold that `calibrate` takes, or None."""
+    hopes = risk.log_p(kept, np.zeros_like(kept), target, test)
+    starts = risk.starts_of(kept, target, LEVEL)
+    passed = np.flatnonzero(risk.passing(risk.log_p(kept, false, target, test), hopes, LEVEL, starts))
+    return int(passed[-1]) if len(passed) else None
+
+
+def by_pairs(kept, false, target):
+    """The same search if each judgement were a draw of its own: the exact binomial test. It is not; see the result."""
+    k, f = kept.sum(axis=0), false.sum(axis=0)
+    hopes, starts = binom.logcdf(0, k, target), risk.starts_of(kept, target, LEVEL)
+    passed = np.flatnonzero(risk.passing(binom.logcdf(f, k, target), hopes, LEVEL, starts))
+    return int(passed[-1]) if len(passed) else None
+
+
+def promise(paths, splits, kinds):
+    head = ["collection", "kind", "then", "target", "test", "found", "broken", "held-out half", "kept of best"]
+    print("| " + " | ".join([*head, "pairs as unit"]) + " |\n" + "|---" * (len(head) + 1) + "|")
+    models = {"static": load_encoder("static")}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            data, split, negatives = opened(path, models, folder)
+            for kind in kinds:
+                for rest in ("", " >> Top(k=8)"):
+                    text = f"Calibrated('none.json', by='static', kind='{kind}'){rest}"
+                    kept, false = sample_of(data, negatives, split, text).outcomes
+                    base = false[:, -1].sum() / kept[:, -1].sum()
+                    for target in sorted({max(0.02, round(base * share, 2)) for share in (0.5, 0.75)}):
+                        for test in ("exact", "asymptotic"):
+                            row = repeated(kept, false, target, test, splits)
+                            named = (data.name, kind, rest[4:] or "-", f"{target:.0%} of {base:.0%}", test)
+                            print("| " + " | ".join((*named, *row)) + " |", flush=True)
+
+
+def repeated(kept, false, target, test, splits):
+    """Draw half as many queries as there are, from all: these are the population, so the truth is known."""
+    rng = np.random.default_rng(0)
+    rates = false.sum(axis=0) / np.maximum(kept.sum(axis=0), 1e-9)
+    share = kept.sum(axis=0) / kept[:, -1].sum()
+    best = share[rates <= target].max(initial=0.0)
+    n = len(kept)
+    broken, over, pairs, got = 0, 0, 0, []
+    for _ in range(splits):
+        some = rng.integers(0, n, n // 2)
+        place = loosest(kept[some], false[some], target, test)
+        if place is not None:
+            broken += rates[place] > target
+            got.append(share[place])
+        naive = by_pairs(kept[some], false[some], target)
+        pairs += naive is not None and rates[naive] > target
+        mine = np.zeros(n, bool)
+        mine[rng.permutation(n)[: n // 2]] = True
+        place = loosest(kept[mine], false[mine], target, test)
+        if place is not None:
+            over += false[~mine, place].sum() > target * kept[~mine, place].sum()
+    ratio = f"{np.mean(got) / best:.0%}" if got and best else "-"
+    return [*(f"{times / splits:.1%}" for times in (len(got), broken, over)), ratio, f"{pairs / splits:.1%}"]
+
+
+def transfer(paths):
+    print("| collection | kind | found on | target | rate there | rate on the others |\n|---|---|---|---|---|---|")
+    models = {"static": load_encoder("static")}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            data, split, negatives = opened(path, models, folder, pooled=True)
+            for kind in ("absolute", "relative", "quantile", "score"):
+                samples = {
+                    name: sample_of(data, negatives, split, f"Calibrated('none.json', by='{name}', kind='{kind}')")
+                    for name in (*models, "bm25")
+                }
+                for name, sample in samples.items():
+                    print(moved(data.name, kind, name, samples, sample), flush=True)
+
+
+def moved(collection, kind, name, samples, sample):
+    """A threshold found under one model, and what it does under the others."""
+    kept, false = sample.outcomes
+    target = max(0.02, round(0.6 * false[:, -1].sum() / kept[:, -1].sum(), 2))
+    place = loosest(kept, false, target, "asymptotic")
+    head = f"| {collection} | {kind} | {name} | {target:.0%} | "
+    if place is None:
+        return head + "none passes | |"
+    threshold = float(sample.grid[place])
+    rates = [f"{other}: {rate_at(one, threshold)}" for other, one in samples.items() if other != name]
+    return head + f"{rate_at(sample, threshold)} | {', '.join(rates)} |"
+
+
+def rate_at(sample, threshold):
+    rows = sample.seen.kept(threshold)
+    share = rows.sum() / sample.seen.candidate.sum()
+    return f"{sample.relevance[rows].sum() / max(1, rows.sum()):.1%} of {share:.0%}"
+
+
+def judged(path, folder):
+    """The verdicts as a collection with given negatives; a second, stronger judge's verdict replaces the first's."""
+    said, rows = {}, {}
+    with gzip.open(Path(path) / "verdicts.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for row in sorted(map(json.loads, lines), key=lambda row: row["stage"]):
+            text = {
+                kind: [f"{d['title']} {d['text']}".strip() for d in row[kind]] for kind in ("positives", "negatives")
+            }
+            rows[row["query"]] = text
+            for document, verdict in zip(text["negatives"], row["negatives"], strict=True):
+                said[row["query"], document] = verdict["verdict"]
+    pairs = [{"query": query, "positive": t["positives"], "negative": t["negatives"]} for query, t in rows.items()]
+    data = foils.load(pairs, cache=Path(folder) / "cache")
+    return data, said
+
+
+FILTERS = {
+    "Between(hi=0.5, by='static')": "static",
+    "PositiveAware(by='static')": "static margin",
+    "PositiveAware(margin=0.0, by='static')": "static margin",
+    "PositiveAware(by='minilm')": "minilm margin",
+    "PositiveAware(margin=0.0, by='minilm')": "minilm margin",
+    "PositiveQuantile(by='minilm')": "minilm",
+    "MarginQuantile(margin=0.1, by='minilm')": "minilm quantile",
+    "NearPositive(similarity=0.8)": "-",
+    "NearPositive(similarity=0.3, words=2)": "-",
+    "NearPositive(similarity=0.8, by='minilm')": "-",
+}
+CROSSING = {
+    "Between(hi=0.9, by='judge')": "judge",
+    "Between(hi=0.5, by='judge')": "judge",
+    "Between(hi=0.1, by='judge')": "judge",
+    "PositiveAware(margin=0.0, kind='absolute', by='judge')": "judge margin",
+}
+
+
+def verdicts(path, cross_encoder):
+    with tempfile.TemporaryDirectory() as folder:
+        data, said = judged(path, folder)
+        models = {name: load_encoder(name) for name in ("static", "minilm")}
+        scorers = "Load('given') >> BiEncoder('static') >> BiEncoder('minilm')"
+        filters = dict(FILTERS)
+        if cross_encoder:
+            models["judge"] = load_reranker(cross_encoder)
+            scorers += " >> CrossEncoder('judge')"
+            filters.update(CROSSING)
+        negatives = foils.mine(data, scorers, encoders=models, out=Path(folder) / "all")
+        seen = negatives.pairs(data)
+        candidate = seen.label == CANDIDATE
+        queries, documents = (
+            texts.texts(rows) for texts, rows in ((data.queries, seen.query), (data.corpus, seen.doc))
+        )
+        verdict = np.array([said.get(pair, "none") for pair in zip(queries, documents, strict=True)])[candidate]
+        print(f"{candidate.sum()} negatives of {len(seen.queries)} queries: {dict(Counter(verdict.tolist()))}\n")
+        scores = columns(seen, candidate, models)
+        table(negatives, data, (seen, candidate, verdict), scores, (filters, models, folder))
+
+
+def columns(seen, candidate, models):
+    """What filters rank by: each model's score and margins, the mixture's doubt, and the agreement of all models."""
+    found, votes = {}, []
+    for name in models:
+        found[name] = seen[name]
+        found[f"{name} margin"] = seen[name] - seen.positive(name)
+        found[f"{name} quantile"] = nearness(seen, name, "quantile", "min")
+        spread = [segments.quantile(seen[name], candidate, seen.starts, at) for at in (0.25, 0.75)]
+        unit = segments.spread(np.maximum(spread[1] - spread[0], 1e-9), seen.starts)
+        votes.append((seen[name] - seen.positive(name)) / unit)
+    mixture = two_betas((np.clip(seen["minilm"][candidate], -1, 1) + 1) / 2, 0.05)
+    if mixture is not None:
+        found["mixture (minilm)"] = 1 - mixture.low((np.clip(seen["minilm"], -1, 1) + 1) / 2)
+    found["consensus: mean of margins over spread"] = np.mean(votes, axis=0)
+    found["consensus: votes"] = np.sum(np.array(votes) > -0.5, axis=0)
+    return {name: np.asarray(values, float)[candidate] for name, values in found.items()}
+
+
+def table(negatives, data, given, scores, run):
+    (seen, candidate, verdict), (filters, models, folder) = given, run
+    print("| ranked by | AUC of better | AUC of better or worse | precision at their number |\n|---|---|---|---|")
+    flagged = verdict != "none"
+    for name, values in scores.items():
+        best = np.argsort(-values, kind="stable")[: flagged.sum()]
+        aucs = [f"{roc_auc_score(truth, values):.3f}" for truth in (verdict == "better", flagged)]
+        print(f"| {name} | {aucs[0]} | {aucs[1]} | {flagged[best].mean():.2f} |")
+    print("\n| filter | drops | precision | recall of better or worse | of better |\n|---|---|---|---|---|")
+    everything = {f"`{text}`": dropped(text, negatives, data, seen, models, folder)[candidate] for text in filters}
+    majority = len(models) // 2 + 1
+    everything[f"at least {majority} of {len(models)} models: margin above -0.5 of the list's spread"] = (
+        scores["consensus: votes"] >= majority
+    )
+    if "mixture (minilm)" in scores:
+        everything["mixture above 0.5"] = scores["mixture (minilm)"] > 0.5
+    for name, gone in everything.items():
+        precision = f"{flagged[gone].mean():.2f}" if gone.any() else "-"
+        recall = f"{gone[flagged].mean():.2f} | {gone[verdict == 'better'].mean():.2f}"
+        print(f"| {name} | {gone.mean():.1%} | {precision} | {recall} |")
+
+
+def dropped(text, negatives, data, seen, models, folder):
+    """Which rows a filter drops."""
+    stage = parse(f"Load('{negatives.path}', which='all') >> {text}")
+    used = {name: models[name] for name in stage.encoders()}
+    out = foils.mine(data, stage, encoders=used, out=Path(folder) / f"out{abs(hash(text))}").pairs(data)
+    return out.dropped[out.find(seen)] != 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="what", required=True)
+    one = commands.add_parser("promise")
+    one.add_argument("data", nargs="+")
+    one.add_argument("--splits", type=int, default=1000)
+    one.add_argument("--kinds", nargs="+", default=["absolute", "quantile"])
+    two = commands.add_parser("transfer")
+    two.add_argument("data", nargs="+")
+    three = commands.add_parser("verdicts")
+    three.add_argument("data")
+    three.add_argument("--cross-encoder")
+    args = parser.parse_args()
+    if args.what == "promise":
+        promise(args.data, args.splits, args.kinds)
+    elif args.what == "transfer":
+        transfer(args.data)
+    else:
+        verdicts(args.data, args.cross_encoder)
+
+
+if __name__ == "__main__":
+    main()
