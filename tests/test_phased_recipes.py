@@ -10,6 +10,7 @@ from sentence_transformers import SentenceTransformer
 
 import foils
 from foils.core.pairs import CANDIDATE, POSITIVE
+from foils.core.spec import resolve
 from foils.follow import Job, follow
 from foils.recipe import load_recipe, shipped, source
 from foils.store import Negatives
@@ -52,8 +53,9 @@ def test_from_the_first_phase_to_the_last(name, collection, model, tmp_path):
         folder = tmp_path / "run" / "phases" / f"{number}-{phase.name}"
         if phase.mine is not None:
             mined = Negatives.open(folder / "negatives")
-            assert mined.manifest["pipeline"] == repr(phase.mine)
-            crossing = {column for column in mined.columns if "teacher" in column}
+            assert mined.manifest["pipeline"] == repr(resolve(phase.mine, 0.0))
+            logits = "scale='logit'" in mined.manifest["pipeline"]
+            crossing = {column for column in mined.columns if "teacher" in column and not logits}
             for scores in (mined.pairs(collection).scores[column] for column in crossing):
                 assert np.nanmin(scores) >= 0
                 assert np.nanmax(scores) <= 1

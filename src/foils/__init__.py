@@ -5,6 +5,7 @@ training with them. Training and evaluation import their own libraries: ``from f
 ``from foils.evaluate import evaluate``.
 """
 
+from foils.advise import advise
 from foils.audit import audit
 from foils.calibrate import calibrate
 from foils.check import check
@@ -23,6 +24,7 @@ __all__ = [
     "Negatives",
     "Pairs",
     "__version__",
+    "advise",
     "audit",
     "calibrate",
     "check",

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from foils.cli.advising import advise
 from foils.cli.auditing import audit
 from foils.cli.calibrating import calibrate
 from foils.cli.collections import demo, import_, inspect
@@ -31,7 +32,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-for command in (*_COMMANDS, transfer, calibrate, compare, influence, generations, diff, rollback, report, watch):
+_MORE = (advise, transfer, calibrate, compare, influence, generations, diff, rollback, report, watch)
+for command in (*_COMMANDS, *_MORE):
     app.command(command.__name__.rstrip("_"))(command)
 
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import foils
 from foils.core.errors import DataError, FoilsError, ModelError, PipelineError, SpecError, StoreError
 from foils.stages.context import Progress
 from foils.study.tasks import RESULT, Task
@@ -55,7 +54,7 @@ def in_a_process(task: Task, cache: Path, tell: Progress) -> None:
     """
     log = task.place.with_name(f"{task.place.name}.{_LOG}")
     log.parent.mkdir(parents=True, exist_ok=True)
-    paths = [str(Path(foils.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "FOILS_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(paths)}
     with log.open("wb") as errors:
         process = subprocess.Popen(
