@@ -114,7 +114,7 @@ def test_sequences_begin_with_something_to_spare_and_stop_at_the_first_that_fail
     assert risk.passing(much, much, 0.95).tolist() == [False, False, True, True]
     # A large sample has four starts, each with a fourth of the error: it sees what lies beyond a hump.
     hump = np.array([-9.0, -4.0, 0.0, 0.0, -9.0, -9.0, -4.4, -4.3])
-    passed = risk.passing(hump, np.full(8, 50 * bound), 0.95, starts=4)
+    passed = risk.passing(hump, np.repeat([-10.0, -100.0], 4), 0.95, starts=4)
     assert passed.tolist() == [True, False, False, False, True, True, True, False]
     assert risk.passing(hopes[:2], hopes[:2], 0.95).tolist() == [False, True]
 

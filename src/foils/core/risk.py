@@ -23,7 +23,11 @@ Test = Literal["exact", "asymptotic"]
 
 CAP = 0.95  # of the largest bet that cannot lose everything
 _SPARE = 0.2  # of what a sample shows beyond the minimum, before the first test
-_STARTS, _LARGE = 4, 8  # sequences of tests, and of how many times the least evidence a sample must be capable for that
+_FURTHER = (0.2, 0.5, 0.99)  # of all that a sample could show, where further sequences start
+_STARTS, _LARGE = (
+    1 + len(_FURTHER),
+    8,
+)  # sequences of tests, and of how many times the least evidence a sample must be capable for that
 
 
 def log_p(kept: Floats, false: Floats, target: float, test: Test = "exact", unit: float = 1.0) -> Floats:
@@ -113,14 +117,15 @@ def passing(logs: Floats, hopes: Floats, level: float, starts: int = 1) -> NDArr
     sequence testing, Learn then Test, section 2.3. Where one begins must not depend on what is false, but may on what
     is kept. The first start is the strictest threshold under which the sample shows more than the bare minimum if
     nothing is false: a fifth of the way to the most that it shows under any, but never beyond twice the minimum; from
-    the bare minimum on, one false label would end it. Further starts are spread evenly over the looser thresholds: the
-    rate may fall again where more queries come in, and a sequence that stopped at the hump would not see it.
+    the bare minimum on, one false label would end it. Further starts are where the sample shows a fifth, half and all
+    of what it could: the rate may fall again where more queries come in, and a sequence that stopped at the hump would
+    not see it.
 
     Args:
         logs: log p-values, ordered from the strictest threshold to the loosest, (n,).
         hopes: the log p-values if nothing were false, (n,).
         level: 1 - δ.
-        starts: J; see `starts_of`.
+        starts: J, 1 or 4; see `starts_of`.
 
     Returns:
         bool (n,).
@@ -130,7 +135,8 @@ def passing(logs: Floats, hopes: Floats, level: float, starts: int = 1) -> NDArr
     if best > bound:
         return passed
     first = int(np.flatnonzero(hopes <= bound + max(_SPARE * (best - bound), bound) + 1e-9)[0])
-    for start in np.linspace(first, len(logs), starts, endpoint=False).astype(int).tolist():
+    shares = _FURTHER if starts > 1 else ()
+    for start in {first, *(int(np.flatnonzero(hopes <= share * best)[0]) for share in shares)}:
         failed = np.flatnonzero(logs[start:] > bound)
         passed[start : start + failed[0] if len(failed) else len(logs)] = True
     return passed
