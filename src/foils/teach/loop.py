@@ -40,6 +40,7 @@ class TeacherTrainer(CrossEncoderTrainer):  # type: ignore[misc]
     """sentence-transformers' trainer with our batches; ``job`` must be set before it trains."""
 
     job: TeachJob
+    forgets = True  # its loss has nothing to remember, see `_Forgetful`
 
     def get_batch_sampler(self, dataset: Any, *args: Any, **kwargs: Any) -> Any:
         """The planned batches, whatever the arguments say."""

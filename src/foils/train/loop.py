@@ -196,7 +196,7 @@ def _carried_out(job: Work, place: Place, craft: Craft) -> Run:
     args.eval_on_start = newest is None and job.dev is not None
     trainer = craft.trainer(job, args, place)
     wait()
-    if newest is not None and not getattr(trainer, "forgets", False):
+    if newest is not None and not trainer.forgets:
         checkpoints.recall(newest, trainer.loss, place.rank)
     if newest is None or not _trained_out(job, newest):
         try:
