@@ -276,3 +276,8 @@ def test_a_ratio_of_sums_is_resampled_by_query():
     wide, narrow = ratio([2, 2, 0, 0], [2, 2, 2, 2]), ratio([1, 1, 1, 1], [2, 2, 2, 2])
     assert wide.high - wide.low > 0.5
     assert narrow.high == narrow.low == 0.5
+
+
+def test_holm_refuses_what_is_no_p_value():
+    with pytest.raises(ValueError, match="1 of 3 p-values are NaN"):
+        holm([0.01, float("nan"), 0.03])

@@ -132,6 +132,13 @@ def test_given_again_nothing_is_run_and_nothing_changes(study, words, start_path
     assert again.record == study.record
 
 
+@pytest.mark.parametrize("text", ["{", "[]", '{"settings": {}}'])
+def test_a_damaged_plan_is_refused_by_name(text, words, start_path, tmp_path):
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(StoreError, match=r"plan\.json: damaged"):
+        compare(words, ["in-batch"], start_path, out=tmp_path, options=options())
+
+
 def test_an_arm_or_a_seed_more_runs_only_that(words, start_path, here, tmp_path):
     compare(words, ["in-batch"], start_path, out=tmp_path / "s", options=options())
     assert here == ["start-0", "in-batch-0"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from foils.audit.estimators import wilson
 from foils.evaluate.significance import holm, over_seeds
 from foils.study import effects
 from foils.study.advice import duration, sentences
 from foils.study.pareto import front
+from foils.study.rates import rate as rate_of
 
 GENERATOR = np.random.default_rng(3)
 M = "nDCG@10"
@@ -142,3 +144,10 @@ def test_a_difference_counts_from_either_side():
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5370, "1.5 h")])
 def test_durations(seconds, text):
     assert duration(seconds) == text
+
+
+def test_a_rate_of_nothing_is_bounded_by_what_so_many_queries_rule_out():
+    found = rate_of([np.stack([np.zeros(50, int), np.full(50, 4)], axis=1)], rounds=200)
+    assert (found["value"], found["low"]) == (0, 0)
+    assert found["high"] == pytest.approx(wilson(0.0, 50.0)[1])
+    assert rate_of([np.zeros((3, 2), int)], rounds=200)["kind"] == "none"

@@ -286,15 +286,20 @@ def holm(p: ArrayLike) -> Floats:
     In ascending order ``p_(i) (m - i + 1)``, made non-decreasing and cut at 1; returned in the order given.
 
     Args:
-        p: p-values, (m,).
+        p: p-values, (m,), none NaN: a test that could not be made is none of the family.
 
     Returns:
         float64 (m,), each at least its raw value.
+
+    Raises:
+        ValueError: a value is NaN.
 
     >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
     [0.03, 0.06, 0.06]
     """
     raw = np.asarray(p, dtype=np.float64)
+    if np.isnan(raw).any():
+        raise ValueError(f"{int(np.isnan(raw).sum())} of {len(raw)} p-values are NaN. Leave tests that failed out.")
     order = np.argsort(raw, kind="stable")
     stepped = np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1))
     corrected = np.empty_like(raw)

@@ -186,7 +186,7 @@ class _Making:
         path = self.out / PLAN
         plan: dict[str, Any] = {"kind": f"{KIND} plan", "settings": self.settings, "arms": {}, "order": [], "pools": []}
         if path.exists():
-            plan = json.loads(path.read_text(encoding="utf-8"))
+            plan = _read_plan(path)
             there, asked = plan["settings"], json.loads(json.dumps(self.settings))
             names = [name for name in asked if there.get(name) != asked[name]]
             if names:
@@ -313,6 +313,17 @@ def _baseline(names: Sequence[str], asked: str | None) -> str:
         guess = did_you_mean(asked, [*names, START])
         raise SpecError(f"--baseline {asked}: it is none of the arms: {', '.join((START, *names))}.{guess}")
     return asked
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        whole = all(name in plan for name in ("settings", "arms", "order", "pools"))
+    except (ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise StoreError(f"{path}: damaged, so this is no study that can go on. Remove it, or choose another folder.")
+    return plan
 
 
 def _serves(there: Mapping[str, Any], identity: Mapping[str, Any], pool: Pool) -> bool:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.audit.estimators import wilson
 from foils.core.collection import Collection
 from foils.core.pairs import CANDIDATE, Pairs
-from foils.evaluate.significance import bootstrap_means
+from foils.evaluate.significance import ratio
 
 Counts = NDArray[np.int64]
 """(queries, 2): relevant negatives and all negatives of each query of the split."""
@@ -37,7 +38,9 @@ def counts(mined: Pairs, data: Collection, split: str, labels: str) -> Counts:
 
 
 def rate(found: Sequence[Counts], *, rounds: int) -> dict[str, Any]:
-    """The rate over all negatives of all seeds, with a 95 % bootstrap interval over queries.
+    """The rate over all negatives of all seeds, with a 95 % interval over queries.
+
+    See `foils.evaluate.significance.ratio`.
 
     Args:
         found: of each seed, over the same queries.
@@ -51,11 +54,10 @@ def rate(found: Sequence[Counts], *, rounds: int) -> dict[str, Any]:
     if not found:
         return none
     table = np.sum(found, axis=0).astype(np.float64)
-    table = table[table[:, 1] > 0]
-    if not len(table):
+    whole = ratio(table[:, 0], table[:, 1], rounds=rounds)
+    if np.isnan(whole.value):
         return none
-    means = bootstrap_means(table, rounds=rounds)
-    low, high = np.quantile(means[:, 0] / means[:, 1], [0.025, 0.975])
-    value = table[:, 0].sum() / table[:, 1].sum()
-    ends = {"low": float(low), "high": float(high)}
-    return {"value": float(value), **ends, "kind": "true", "negatives": int(table[:, 1].sum())}
+    # Where no query has a false negative, resampling finds none either; Wilson's bound says what so many rule out.
+    high = whole.high if table[:, 0].any() else wilson(0.0, float((table[:, 1] > 0).sum()))[1]
+    number = int(table[:, 1].sum())
+    return {"value": whole.value, "low": whole.low, "high": high, "kind": "true", "negatives": number}

@@ -102,7 +102,8 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
         f"{record['collection']}, split {record['test']!r}: {record['queries']:,} queries; {seeds} "
         f"seed{'s' if seeds > 1 else ''} of {record['steps']:,} steps on {record['training_queries']:,} queries; "
         f"[95 % interval over {of}].",
-        f"Differences are to {record['baseline']}; p: Holm-corrected over {family}, measure by measure.",
+        f"Differences are to {record['baseline']}; p: Holm-corrected over {family}, measure by measure. "
+        "Intervals are each for itself.",
         "Times, texts encoded and pairs scored are means of the seeds, MB the peak; front: no other arm is better "
         "for less time.",
     ]
