@@ -32,6 +32,20 @@ def compare(
     split: Annotated[str | None, typer.Option(help="Whose queries to train on; train by default.")] = None,
     test: Annotated[str | None, typer.Option(help="Whose queries to measure on; test by default.")] = None,
     labels: Annotated[str | None, typer.Option(help="Split with fuller labels: the true false-negative rate.")] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(help="Estimates false-negative rates without --labels: as of foils audit; of several consensus."),
+    ] = None,
+    cheap: Annotated[str | None, typer.Option(metavar="JUDGE", help="Of all negatives; --judge corrects it.")] = None,
+    judged: Annotated[int | None, typer.Option(help="Negatives of each arm to judge; 300 by default.")] = None,
+    llm_url: Annotated[str | None, typer.Option(metavar="URL", help="Of an endpoint, for llm: judges.")] = None,
+    llm_price: Annotated[
+        list[str] | None,
+        typer.Option(metavar="READ,WRITTEN", help="Cost of a million tokens; repeat for a second."),
+    ] = None,
+    llm_budget: Annotated[
+        float | None, typer.Option(metavar="N", help="Most that models may cost, of all arms; else in tokens.")
+    ] = None,
     measure: Annotated[list[str] | None, typer.Option(help="ir-measures name; repeat.")] = None,
     pairs: Annotated[Literal["baseline", "all"] | None, typer.Option(help="Differences to report and correct.")] = None,
     max_queries: Annotated[int | None, typer.Option(help="Train on so many queries at most.")] = None,
@@ -55,6 +69,9 @@ def compare(
         "split": split,
         "test": test,
         "labels": labels,
+        "judge": judge or None,
+        "cheap": cheap,
+        "judged": judged,
         "measures": tuple(measure) if measure else None,
         "pairs": pairs,
         "max_queries": max_queries,
@@ -63,6 +80,8 @@ def compare(
     values |= {name: value for name, value in given.items() if value is not None}
     values["encoders"] = {**values.get("encoders", {}), **named_models(encoder)}
     values["train"] = {**values.get("train", {}), **named_values(option)}
+    llm = {"url": llm_url, "prices": llm_price or None, "budget": llm_budget}
+    values["llm"] = {**values.get("llm", {}), **{name: value for name, value in llm.items() if value is not None}}
     asked = {"arms": _listed(recipes), "model": model, "out": None if out is None else str(out)}
     what |= {name: value for name, value in asked.items() if value is not None}
     for name, flag in (("data", "DATA"), ("arms", "--recipes"), ("model", "--model"), ("out", "--out")):

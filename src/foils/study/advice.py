@@ -105,10 +105,17 @@ def _of_training(arms: Mapping[str, Any], record: Mapping[str, Any]) -> list[str
 
 def _of_rates(arms: Sequence[Mapping[str, Any]]) -> list[str]:
     high = [arm for arm in arms if arm["rate"]["value"] is not None and arm["rate"]["value"] >= _HIGH]
-    if not high:
-        return []
-    listed = ", ".join(f"{arm['name']} {percent(arm['rate'])}" for arm in high)
-    return [f"Of these arms' negatives many are relevant by the fuller labels: {listed}."]
+    lines = []
+    for who in dict.fromkeys(_by(arm["rate"]) for arm in high):
+        listed = ", ".join(f"{arm['name']} {percent(arm['rate'])}" for arm in high if _by(arm["rate"]) == who)
+        lines.append(f"Of these arms' negatives many are relevant by {who}: {listed}.")
+    return lines
+
+
+def _by(rate: Mapping[str, Any]) -> str:
+    if rate["kind"] == "true":
+        return "the fuller labels"
+    return f"{rate['judge']}, as estimated from {rate['judged']:,} of each"
 
 
 def _of_luck(record: Mapping[str, Any]) -> list[str]:

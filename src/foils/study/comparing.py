@@ -18,6 +18,7 @@ from foils.evaluate.measures import parse
 from foils.staging import alone
 from foils.study import running
 from foils.study.arms import START, Arm, arms_of
+from foils.study.estimates import Panel, Rates
 from foils.study.options import StudyOptions
 from foils.study.pools import Pool, pool_for, pools_of
 from foils.study.record import KIND, VERSION, Result, read, record_of
@@ -106,8 +107,9 @@ def compare(
     arms = arms_of(recipes, options.encoders, str(model))
     parse(options.measures)
     settings, ground = _settled(data, model, options)
+    panel = Panel.of(options, ground.data)
     with alone(folder, lambda: _tell(options, "waiting for another process")):
-        return _Making(folder, settings, ground, options).study(arms)
+        return _Making(folder, settings, ground, options, panel).study(arms)
 
 
 def _settled(data: Collection, model: str | Path, options: StudyOptions) -> tuple[dict[str, Any], Ground]:
@@ -147,8 +149,11 @@ def _tell(options: StudyOptions, what: str, done: int = 0, total: int = 1) -> No
 class _Making:
     """A study in the making: what is there is kept, what is lacking is run, and the record is written anew."""
 
-    def __init__(self, out: Path, settings: dict[str, Any], ground: Ground, options: StudyOptions) -> None:
+    def __init__(
+        self, out: Path, settings: dict[str, Any], ground: Ground, options: StudyOptions, panel: Panel | None
+    ) -> None:
         self.out, self.settings, self.ground, self.options = out, settings, ground, options
+        self.panel = panel
         self.failed: dict[str, str] = {}
 
     def study(self, arms: list[Arm]) -> Study:
@@ -173,7 +178,7 @@ class _Making:
             why = self.failed.get(baseline, "")
             raise StoreError(f"{self.out}: the baseline {baseline!r} could not be finished. {why}")
         plan["settings"] = {**self.settings, "steps": steps}
-        record = record_of(plan, results, self.failed, self.options.rounds)
+        record = record_of(plan, results, self.failed, self.options.rounds, self._estimates(results))
         self._write(record)
         return Study(self.out, record)
 
@@ -298,6 +303,14 @@ class _Making:
             if report is not None and report["identity"] == {**identity, "steps": steps}:
                 results[seed] = read(found[seed])
         return results
+
+    def _estimates(self, results: Mapping[str, Mapping[int, Result]]) -> dict[str, dict[str, Any]]:
+        if self.ground.labels is not None:
+            return {}
+        first = {name: min(runs) for name, runs in results.items()}
+        mined = {name: seed for name, seed in first.items() if results[name][seed].report.get("negatives") is not None}
+        rates = Rates(self.ground.data, self.ground.split, self.panel, self.options.progress)
+        return rates.of_all(self.out / "arms", mined)
 
     def _write(self, record: Mapping[str, Any]) -> None:
         _finite(record)

@@ -35,6 +35,12 @@ class StudyOptions:
         split: whose queries to train on.
         test: whose queries to measure on; nothing is ever chosen by them.
         labels: a split with fuller judgements of the training queries; it gives the true false-negative rate.
+        judge: who else says which negatives are relevant, by a name as `foils.audit` takes it, or several for their
+            consensus; the rates of the arms are then estimated. With ``labels`` nobody is asked.
+        cheap: another judge of all negatives, whose errors ``judge`` corrects.
+        judged: negatives of each arm to judge.
+        llm: of language models that judge: fields of `foils.audit.judges.llm.LLMOptions`, by name; ``prices`` as texts
+            such as ``0.15,0.60``. The budget is for all arms together.
         measures: ir-measures names. The one that decides is nDCG@10 where it is among them, else the first.
         pairs: correct and report differences to the baseline, or between ``all`` arms.
         max_queries: train on so many queries of the split at most, chosen by a hash of their ids.
@@ -51,6 +57,10 @@ class StudyOptions:
     split: str = "train"
     test: str = "test"
     labels: str | None = None
+    judge: str | Sequence[str] | None = None
+    cheap: str | None = None
+    judged: int = 300
+    llm: Mapping[str, Any] = field(default_factory=dict)
     measures: Sequence[str] = DEFAULT
     pairs: Literal["baseline", "all"] = "baseline"
     max_queries: int | None = None
@@ -59,7 +69,7 @@ class StudyOptions:
     progress: Progress | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("max_queries", 1), ("rounds", 100)):
+        for name, least in (("seeds", 1), ("max_queries", 1), ("rounds", 100), ("judged", 10)):
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < least):
                 raise SpecError(f"{name}={value!r} must be a whole number, at least {least}.")
@@ -69,9 +79,13 @@ class StudyOptions:
             raise SpecError(f"test={self.test!r} is what is trained on. Name the split to measure on: --test SPLIT")
         if isinstance(self.measures, str) or not self.measures:
             raise SpecError(f"measures={self.measures!r}: a list of names is expected, such as ['nDCG@10'].")
-        for name in ("encoders", "train"):
+        for name in ("encoders", "train", "llm"):
             if not isinstance(getattr(self, name), Mapping):
                 raise SpecError(f"{name}={getattr(self, name)!r}: names and their values are expected.")
+        if self.judge is not None and not _texts(self.judge):
+            raise SpecError(f"judge={self.judge!r}: a name is expected, such as 'labels.csv', or a list of names.")
+        if self.cheap is not None and (self.judge is None or not _texts(self.cheap)):
+            raise SpecError(f"cheap={self.cheap!r}: it needs a judge that corrects it, and is one name. Pass --judge.")
         if "max_steps" in self.train or "epochs" in self.train:
             raise SpecError("how long every arm trains is the budget: --budget STEPS, or --budget 5m.")
         TrainOptions.read(self.train)
@@ -112,6 +126,11 @@ class StudyOptions:
         if found is None or float(found[1]) == 0:
             raise SpecError(f"budget={self.budget!r}: steps are expected, such as 300, or a time such as 5m.")
         return "minutes", float(found[1]) * _PER_MINUTE[found[2][0]]
+
+
+def _texts(given: Any) -> bool:
+    listed = [given] if isinstance(given, str) else given
+    return isinstance(listed, list | tuple) and bool(listed) and all(isinstance(one, str) and one for one in listed)
 
 
 def read_study(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:

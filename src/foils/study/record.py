@@ -56,7 +56,11 @@ def read(place: Path) -> Result:
 
 
 def record_of(
-    plan: Mapping[str, Any], results: Mapping[str, Mapping[int, Result]], failed: Mapping[str, str], rounds: int
+    plan: Mapping[str, Any],
+    results: Mapping[str, Mapping[int, Result]],
+    failed: Mapping[str, str],
+    rounds: int,
+    estimates: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Everything about a study as plain values.
 
@@ -65,6 +69,7 @@ def record_of(
         results: arm -> seed -> what it achieved; the start model first.
         failed: arm -> why it could not be finished.
         rounds: of resampling.
+        estimates: arm -> its false-negative rate as judges estimate it, or ``why`` there is none.
 
     Raises:
         StoreError: results of unlike queries.
@@ -81,6 +86,9 @@ def record_of(
     for family in effects.families(list(results), baseline, every=plan["pairs"] == "all"):
         pairs |= effects.versus(values, measures, family, rounds=rounds)
     arms = [_arm(name, plan, runs, found[name], pairs, rounds) for name, runs in results.items()]
+    for arm in arms:
+        if arm["rate"]["kind"] == "none":
+            arm["rate"] |= (estimates or {}).get(arm["name"], {})
     costs = {arm["name"]: arm["seconds"]["total"] for arm in arms}
     reached = {arm["name"]: arm["scores"][plan["main"]]["value"] for arm in arms}
     record = {

@@ -88,10 +88,30 @@ def _costs(record: Mapping[str, Any]) -> RenderableType:
             "" if arm["memory_mb"] is None else f"{arm['memory_mb']:,.0f}",
             f"{arm['encoded']:,}",
             f"{arm['work']['pairs']:,}" if arm["work"]["pairs"] else "",
-            "" if arm["rate"]["value"] is None else percent(arm["rate"]),
+            _rate(arm["rate"]),
             "yes" if arm["name"] in record["pareto"] else "",
         )
     return grid
+
+
+def _rate(rate: Mapping[str, Any]) -> str:
+    if rate["value"] is None:
+        return ""
+    return f"~{percent(rate)}" if rate["kind"] == "estimated" else percent(rate)
+
+
+def _of_rates(arms: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Who estimated which rates, and why some are not known."""
+    lines: dict[str, None] = {}
+    for rate in (arm["rate"] for arm in arms):
+        if rate["kind"] == "estimated":
+            who = rate["judge"] + (f" with {rate['cheap']}" if rate["cheap"] else "")
+            lines[f"~estimated by {who}, from {rate['judged']:,} negatives of seed {rate['seed']}."] = None
+    whys: dict[str, list[str]] = {}
+    for arm in arms:
+        if "why" in arm["rate"]:
+            whys.setdefault(arm["rate"]["why"], []).append(arm["name"])
+    return [*lines, *(f"No false-negative rate of {', '.join(names)}: {why}" for why, names in whys.items())]
 
 
 def _notes(record: Mapping[str, Any]) -> list[str]:
@@ -110,6 +130,7 @@ def _notes(record: Mapping[str, Any]) -> list[str]:
     if record["shared"]:
         listed = ", ".join(f"{pool['source']} ({duration(pool['seconds'])})" for pool in record["shared"])
         lines.append(f"*with candidates that arms share, searched once: {listed}.")
+    lines += _of_rates(record["arms"])
     lines += [f"{name} failed: {why}" for name, why in record["failed"].items()]
     return lines
 

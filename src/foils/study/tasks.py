@@ -25,6 +25,7 @@ from foils.store import MANIFEST, Negatives
 from foils.study import rates
 from foils.study.arms import START, Arm
 from foils.study.budget import each_phase, steps_of, trained_steps
+from foils.study.estimates import NEGATIVES, keep
 from foils.study.memory import peak_memory
 from foils.study.pools import Pool, from_pool
 from foils.train.options import TrainOptions
@@ -147,7 +148,7 @@ def _arm(task: Task, arm: Arm, tell: Progress) -> dict[str, Any]:
         if task.candidates is not None:
             pipeline = from_pool(recipe, task.candidates)
             given = Job(ground.split, task.seed, _read_by(pipeline, arm), job.miner)
-        mined = mine_phase(pipeline, ground.data, ground.model, job=given, out=task.place / "negatives")
+        mined = mine_phase(pipeline, ground.data, ground.model, job=given, out=task.place / "mined")
         job = Job(ground.split, task.seed, arm.encoders, job.miner, negatives=mined)
         mining = time.monotonic() - begun
     result = follow(recipe, ground.data, ground.model, out=folder, job=job, options=options)
@@ -160,6 +161,8 @@ def _arm(task: Task, arm: Arm, tell: Progress) -> dict[str, Any]:
     begun = time.monotonic()
     kept = _last_negatives(folder, recipe, mined)
     found = _measure(task, str(run.model), arm.name, tell, kept)
+    if kept is not None:
+        keep(kept, task.place / NEGATIVES)
     values["measure"] = time.monotonic() - begun
     record = {
         "seconds": {name: round(max(0.0, value), 2) for name, value in values.items()},
@@ -241,4 +244,4 @@ def _tidy(task: Task, model: Path, stored: set[Path], lasting: set[str]) -> None
     if task.ground.keep_models:
         shutil.move(model, task.place / "model")
     shutil.rmtree(task.place / "run", ignore_errors=True)
-    shutil.rmtree(task.place / "negatives", ignore_errors=True)
+    shutil.rmtree(task.place / "mined", ignore_errors=True)
