@@ -155,6 +155,22 @@ def test_labels_of_another_sample_are_told(store, data, tmp_path):
     assert "1 labelled pairs are not in this sample" in notes[0]
 
 
+def test_without_a_rate_nothing_passes(store, data, tmp_path):
+    (tmp_path / "l.csv").write_text("query_id,doc_id,label\n")
+    with pytest.raises(DataError, match=r"no rate to hold against 0.9: .* knows nothing"):
+        audit(store, data, tmp_path / "l.csv", options=plain()).passes(0.9)
+    with pytest.raises(DataError, match="nobody has judged"):
+        audit(store, data, None, options=plain()).passes(0.9)
+
+
+def test_a_sheet_of_another_encoding_stays_as_it_is(store, data, tmp_path):
+    left = "query_id,doc_id,label,note\nq1,d3,1,sûr\n".encode("latin-1")
+    (tmp_path / "labels.csv").write_bytes(left)
+    with pytest.raises(DataError, match=r"labels.csv:2: is not UTF-8"):
+        audit(store, data, None, options=plain(), out=tmp_path)
+    assert (tmp_path / "labels.csv").read_bytes() == left
+
+
 def test_a_cheap_judge_of_everything_is_corrected(store, data, truth):
     class Cheap(Topics):
         name = fingerprint = "cheap"

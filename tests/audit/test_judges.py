@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from foils.adapters.calibration import Calibration
+from foils.audit.drawn import shares
 from foils.audit.judges.models import CrossEncoderJudge, ScoreJudge, relative
 from foils.audit.judges.opening import Bench, open_judge
 from foils.audit.judges.people import Labels
@@ -135,6 +136,35 @@ def test_grades_are_shares_of_the_highest(data, tmp_path):
     assert said.verdict.tolist() == [1, 0, 0]
 
 
+def test_each_grades_on_a_scale_of_their_own(data, tmp_path):
+    def sheet(name, *labels):
+        text = "".join(f"q1,d{place},{label}\n" for place, label in enumerate(labels, 3))
+        (tmp_path / name).write_text(f"query_id,doc_id,label\n{text}")
+        return tmp_path / name
+
+    query, doc = rows(data, [("q1", "d3"), ("q1", "d4"), ("q1", "d5")])
+    ones, grades = sheet("a.csv", "yes", 1, 1), sheet("b.csv", 3, 1, 0)
+    both = Labels([ones, grades], data)
+    assert both.judge(query, doc).probability == pytest.approx([1, (1 + 1 / 3) / 2, 0.5])
+    assert Labels(ones, data).judge(query, doc).probability == pytest.approx([1, 1, 1])
+    assert both.facts()["scales"] == [1, 3]
+    # In one file those who grade share its highest grade; those who do not say yes and no.
+    one = tmp_path / "one.csv"
+    one.write_text(
+        "query_id,doc_id,label,annotator\nq1,d3,yes,ann\nq1,d4,3,bob\nq1,d4,2,cat\nq1,d3,0,cat\nq1,d5,1,ann\n"
+    )
+    assert Labels(one, data).judge(query, doc).probability == pytest.approx([0.5, (1 + 2 / 3) / 2, 1])
+    with pytest.raises(DataError, match=r"mixed.csv:2: label 'yes' stands among grades up to 3"):
+        Labels(sheet("mixed.csv", "yes", 3, 1), data)
+
+
+def test_a_sheet_that_is_not_utf8(data, tmp_path):
+    sheet = tmp_path / "labels.csv"
+    sheet.write_bytes("query_id,doc_id,label,note\nq1,d3,1,\nq1,d4,1,sûr\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"labels.csv:3: is not UTF-8 \(byte 0xfb\)"):
+        Labels(sheet, data)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -175,6 +205,24 @@ def test_a_consensus_of_judges(data):
         ConsensusJudge(judges[:1])
     with pytest.raises(SpecError, match="rule='most'"):
         ConsensusJudge(judges, rule="most")
+
+
+def test_votes_decide_and_a_judge_votes_once(data):
+    query, doc = rows(data, [("q1", "d3"), ("q1", "d4"), ("q1", "d5")])
+    keys = [(int(q), int(d)) for q, d in zip(query, doc, strict=True)]
+    said = {"x": (1, 1, 0), "y": (0, 1, 0), "z": (0, 0, 0)}
+    x, y, z = (Saying(name, dict(zip(keys, votes, strict=True))) for name, votes in said.items())
+    expected = {"any": [1, 1, 0], "majority": [0, 1, 0], "all": [0, 0, 0]}
+    for rule, verdict in expected.items():
+        judge = ConsensusJudge([x, y, z, x, x], rule=rule)
+        found = judge.judge(query, doc)
+        assert found.verdict.tolist() == verdict
+        assert shares(found, judge.kind).tolist() == verdict
+        assert [one.get("same_as") for one in judge.facts()["judges"]] == [None, None, None, "x", "x"]
+    asked = []
+    x.judge = lambda *pairs: asked.append(1) or Saying.judge(x, *pairs)
+    ConsensusJudge([x, y, x]).judge(query, doc)
+    assert asked == [1]
 
 
 def test_judges_by_name(data, tmp_path):

@@ -39,6 +39,9 @@ def test_a_sheet_first_then_its_labels(mined, little, tmp_path):
     assert sum(row["drawn"] for row in planned["strata"]) == 40
     empty = foils("audit", mined, "--budget", "40", "--labels", str(out / "labels.csv"))
     assert "knows nothing of this sample" in empty
+    for more in ((), ("--json",)):
+        gate = ("--labels", str(out / "labels.csv"), "--fail-above", "0.9")
+        assert "no rate to hold against 0.9" in foils("audit", mined, "--budget", "40", *gate, *more, check=1)
     with (out / "labels.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     for place, row in enumerate(rows):

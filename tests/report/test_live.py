@@ -81,6 +81,10 @@ def test_a_port_that_is_taken_and_a_host_that_is_not_here(server, run):
         Server(shown, host="192.0.2.1", port=0)
     with pytest.raises(StoreError, match="is not there"):
         watch(run.with_name("nothing"))
+    run.with_name("empty").mkdir()
+    with pytest.raises(StoreError, match="holds nothing"):
+        watch(run.with_name("empty"))
+    assert "holds nothing" in command("watch", str(run.with_name("empty")), "--once", check=1)
 
 
 def test_it_bears_what_a_run_goes_through(run, tmp_path):

@@ -25,6 +25,7 @@ from foils.audit.strata import DIFFICULTY, RANKS, band_name, band_of, described
 from foils.audit.texts import examples, told
 from foils.core.atomic import replacing
 from foils.core.collection import Collection
+from foils.core.errors import DataError
 
 KIND, VERSION = "foils audit", 1
 _MANY_HOLES = 0.2
@@ -94,8 +95,15 @@ class Audit:
         """Whether it is not shown that the rate is above ``bound``: the interval reaches down to it.
 
         A small sample passes easily. To be shown that a rate is below a bound, compare ``rate.high``.
+
+        Raises:
+            DataError: nothing was judged, so there is no rate; that passes no bound.
         """
-        return self.rate is None or self.rate.low <= bound
+        if self.rate is None:
+            who = "nobody has judged" if self.good is None else f"{self.good.judge.name!r} knows nothing of the sample"
+            remedy = "Label some of it, or take another judge."
+            raise DataError(f"no rate to hold against {bound:g}: {who}.", file=self.found.path, remedy=remedy)
+        return self.rate.low <= bound
 
     @cached_property
     def _holes(self) -> tuple[float | None, list[float] | None]:

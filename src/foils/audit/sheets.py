@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from foils.audit.drawn import Drawn, Judged
 from foils.audit.judges.protocol import Verdicts
+from foils.audit.judges.reading import NEEDED, read_rows
 from foils.audit.population import Population
 from foils.audit.texts import short, told
 from foils.core.atomic import replacing
@@ -32,7 +33,7 @@ def write_sheet(path: Path, found: Population, data: Collection, at: Ints) -> No
     sheet that is there already and has a label stay as they are, and come first.
 
     Raises:
-        DataError: another file stands there, or it cannot be written.
+        DataError: another file stands there, it cannot be read as UTF-8, or not be written.
     """
     filled = _filled(path)
     done = {(row["query_id"], row["doc_id"]) for row in filled}
@@ -53,14 +54,11 @@ def write_sheet(path: Path, found: Population, data: Collection, at: Ints) -> No
 def _filled(path: Path) -> list[dict[str, str]]:
     if not path.exists():
         return []
-    with path.open(encoding="utf-8-sig", newline="") as stream:
-        head = stream.readline()
-        stream.seek(0)
-        reader = csv.DictReader(stream, delimiter=max(",;\t", key=head.count))
-        if not {"query_id", "doc_id", "label"} <= set(reader.fieldnames or ()):
-            remedy = "Give another folder, or move the file away."
-            raise DataError("is there already and no sheet of labels.", file=path, remedy=remedy)
-        return [{name: row.get(name) or "" for name in COLUMNS} for row in reader if (row["label"] or "").strip()]
+    names, listed = read_rows(path)
+    if not set(NEEDED) <= set(names):
+        remedy = "Give another folder, or move the file away."
+        raise DataError("is there already and no sheet of labels.", file=path, remedy=remedy)
+    return [{name: cells.get(name, "") for name in COLUMNS} for _, cells in listed if cells["label"].strip()]
 
 
 def write_sample(

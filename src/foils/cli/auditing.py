@@ -66,7 +66,7 @@ def audit(
     ] = 50,
     examples: Annotated[int, typer.Option(help="False negatives to show.")] = 5,
     fail_above: Annotated[
-        float | None, typer.Option(metavar="RATE", help="Exit with 1 if the whole interval is above this rate.")
+        float | None, typer.Option(metavar="RATE", help="Exit with 1 if the whole interval is above, or no rate.")
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Ask nobody; say what would be judged, at what cost.")

@@ -103,9 +103,10 @@ class Live:
         try:
             return find_subject(self.source, self.data)
         except StoreError:
-            if not self.source.is_dir() or any(not path.name.startswith(".") for path in self.source.iterdir()):
+            held = [path.name for path in self.source.iterdir()] if self.source.is_dir() else []
+            if not held or not all(name.startswith(".") for name in held):
                 raise
-            return Subject("run", str(self.source), self.source)  # nothing is finished but the folder
+            return Subject("run", str(self.source), self.source)  # nothing is finished yet
 
     def _about(self, subject: Subject) -> list[Section] | None:
         """Sections about the negatives: read in the background, once for each folder of them; None while they are."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from foils.audit.judges.protocol import UNKNOWN, JudgeKind, Rows, Verdicts
+from foils.audit.judges.reading import NEEDED, read_rows
 from foils.audit.quality import agreement
 from foils.core.collection import Collection
 from foils.core.errors import DataError
 from foils.core.packing import pack, unpack
 
-NEEDED = ("query_id", "doc_id", "label")
 _WORDS = {"yes": 1.0, "true": 1.0, "relevant": 1.0, "no": 0.0, "false": 0.0, "irrelevant": 0.0, "not relevant": 0.0}
 _OPEN = ("", "?", "unknown", "unsure", "skip")
 _REMEDY = "Write 1 (relevant), 0 (not), a share between them, or a grade; leave the cell empty or write ? for unknown."
@@ -27,16 +26,18 @@ class Labels:
     """The sheet of an audit, filled in by one or several people.
 
     Columns ``query_id``, ``doc_id`` and ``label``, by name; ``annotator`` and ``note`` are read, others not. A label is
-    1 or 0, yes or no, a share between 0 and 1 for how sure one is, or, if any label is above 1, a grade, which is
-    divided by the highest in the file. An empty label or ``?`` is unknown. Several labels of a pair are averaged, so
-    that disagreement remains as a share between 0 and 1; the verdict is what half or more of it says.
+    1 or 0, yes or no, a share between 0 and 1 for how sure one is, or a grade: whoever writes a label above 1 grades,
+    and each of their labels is divided by the highest in their file. Of people who write none above 1 a label is a
+    share, whatever others do. An empty label or ``?`` is unknown. Several labels of a pair are averaged, so that
+    disagreement remains as a share between 0 and 1; the verdict is what half or more of it says.
 
     Args:
         path: CSV file, UTF-8, or several: each is of another person, unless it names its annotators.
         data: the collection, for the ids.
 
     Raises:
-        DataError: no such file, a column that is missing, a label that cannot be read, or a pair that is unknown.
+        DataError: no such file, not UTF-8, a column that is missing, a label that cannot be read, words among
+            somebody's grades, or a pair that is unknown.
     """
 
     kind: JudgeKind = "people"
@@ -45,23 +46,25 @@ class Labels:
         self.paths = [Path(one) for one in ([path] if isinstance(path, str | Path) else path)]
         self.name = ",".join(map(str, self.paths))
         sheets = [_read(one) for one in self.paths]
-        self._top = max([1.0, *(value for rows in sheets for _, _, value, _, _ in rows if value is not None)])
+        self._tops: set[float] = set()
         self._votes: dict[int, list[float]] = {}
         self._notes: dict[int, str] = {}
         self._who: set[str] = set()
         given: set[tuple[int, str]] = set()
         for one, rows in zip(self.paths, sheets, strict=True):
-            keys = _keys(one, [(q, d, line) for q, d, _, _, line in rows], data)
+            keys = _keys(one, [(row.query, row.doc, row.line) for row in rows], data)
+            tops = _tops(one, rows)
             # Of several files each is somebody's; of one nobody knows how many people wrote it.
             nobody = "" if len(self.paths) == 1 else one.stem
             taken: set[tuple[int, str]] = set()
-            for key, (_, _, value, (name, note), _) in zip(keys, rows, strict=True):
-                who = name or nobody
-                if note:
-                    self._notes[key] = note
-                if value is not None and (key, who) not in given:  # a file that is given twice says no more than once
-                    self._votes.setdefault(key, []).append(value / self._top)
+            for key, row in zip(keys, rows, strict=True):
+                who = row.who or nobody
+                if row.note:
+                    self._notes[key] = row.note
+                if row.value is not None and (key, who) not in given:  # a file given twice says no more than once
+                    self._votes.setdefault(key, []).append(row.value / tops[row.who])
                     self._who.add(who)
+                    self._tops.add(tops[row.who])
                     taken.add((key, who))
             given |= taken
 
@@ -95,36 +98,51 @@ class Labels:
 
     def facts(self) -> Mapping[str, Any]:
         """How many labels of how many people, and how far they agree."""
-        grades = {"highest_grade": self._top} if self._top > 1 else {}
+        top = max(self._tops, default=1.0)
+        grades = {"highest_grade": top, "scales": sorted(self._tops)} if top > 1 else {}
         votes = list(self._votes.values())
         count = {"pairs": len(votes), "labels": sum(map(len, votes)), "annotators": len(self._who)}
         return {**count, **grades, "agreement": agreement(votes)}
 
 
-_Row = tuple[str, str, float | None, tuple[str, str], int]
+@dataclass(frozen=True)
+class _Row:
+    query: str
+    doc: str
+    label: str
+    value: float | None
+    who: str
+    note: str
+    line: int
 
 
 def _read(path: Path) -> list[_Row]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError("no such file.", file=path, remedy="foils audit NEG -o DIR writes DIR/labels.csv.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot be read ({error}).", file=path, remedy="Save it as CSV in UTF-8.") from None
-    head = text.split("\n", 1)[0]
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
-    missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+    names, listed = read_rows(path)
+    missing = [name for name in NEEDED if name not in names]
     if missing:
         raise DataError(f"has no column {', '.join(missing)}.", file=path, line=1, remedy="Keep the columns' names.")
-    rows: list[_Row] = []
-    for row in reader:
-        label = (row["label"] or "").strip().casefold()
+    rows = []
+    for line, cells in listed:
+        label = cells["label"].strip().casefold()
         value = None if label in _OPEN else _WORDS.get(label)
         if value is None and label not in _OPEN:
-            value = _number(label, path, reader.line_num)
-        extra = (row.get("annotator") or "").strip(), (row.get("note") or "").strip()
-        rows.append((row["query_id"] or "", row["doc_id"] or "", value, extra, reader.line_num))
+            value = _number(label, path, line)
+        who, note = (cells.get(name, "").strip() for name in ("annotator", "note"))
+        rows.append(_Row(cells["query_id"], cells["doc_id"], label, value, who, note, line))
     return rows
+
+
+def _tops(path: Path, rows: list[_Row]) -> dict[str, float]:
+    """What each person's labels are divided by: the file's highest grade if they grade, else 1."""
+    known = [(row.who, row.value) for row in rows if row.value is not None]
+    graders = {who for who, value in known if value > 1}
+    highest = max((value for _, value in known), default=1.0)
+    for row in rows:
+        if row.who in graders and row.label in _WORDS:
+            whose = f" of {row.who!r}" if row.who else ""
+            what = f"label {row.label!r} stands among grades up to {highest:g}{whose}."
+            raise DataError(what, file=path, line=row.line, remedy="Write grades only, or words only.")
+    return {who: highest if who in graders else 1.0 for who, _ in known}
 
 
 def _number(label: str, path: Path, line: int) -> float:

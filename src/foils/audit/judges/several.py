@@ -19,8 +19,10 @@ class ConsensusJudge:
     """What several judges together say of the pairs that they are asked about.
 
     ``em`` fits each judge's sensitivity and specificity to the votes (see `foils.audit.dawid_skene.consensus`) and
-    gives the probability that a pair is relevant; judges of the same fingerprint, or with the same votes, are one.
-    ``majority``, ``any`` and ``all`` count the votes of those who know; ``all`` is most precise, ``any`` finds most.
+    gives the probability that a pair is relevant; judges with the same votes are one. ``majority``, ``any`` and ``all``
+    count the votes of those who know, and give verdicts without a probability: a rate is of what the rule decides;
+    ``all`` is most precise, ``any`` finds most. Judges of the same fingerprint are one under every rule: asked once,
+    and with one vote.
 
     Args:
         judges: at least two.
@@ -41,11 +43,14 @@ class ConsensusJudge:
         self.judges, self.rule, self._anchors = list(judges), rule, anchors
         self.name = " + ".join(judge.name for judge in judges)
         self._fitted: Consensus | None = None
+        prints = [judge.fingerprint for judge in self.judges]
+        self._first = [prints.index(one) for one in prints]
+        self._asked = sorted(set(self._first))
 
     @property
     def fingerprint(self) -> str:
         """Of the judges and the rule."""
-        return "/".join([self.rule, *sorted(judge.fingerprint for judge in self.judges)])
+        return "/".join([self.rule, *sorted({judge.fingerprint for judge in self.judges})])
 
     def judge(self, query: Rows, doc: Rows) -> Verdicts:
         """Ask each of them, then settle."""
@@ -58,7 +63,7 @@ class ConsensusJudge:
         return Verdicts.of(np.where(np.isnan(chance), UNKNOWN, chance >= 0.5), chance)
 
     def _ask(self, query: Rows, doc: Rows) -> NDArray[np.int8]:
-        return np.stack([judge.judge(query, doc).verdict for judge in self.judges], axis=1)
+        return np.stack([self.judges[place].judge(query, doc).verdict for place in self._asked], axis=1)
 
     def facts(self) -> Mapping[str, Any]:
         """What each of them is worth."""
@@ -66,18 +71,23 @@ class ConsensusJudge:
         listed: list[dict[str, Any]] = [
             {"name": judge.name, "kind": judge.kind, **dict(judge.facts())} for judge in self.judges
         ]
-        if found is not None:
-            for number, one in enumerate(listed):
-                one["weight"] = round(float(found.weight[number]), 6)
+        for number, one in enumerate(listed):
+            vote = self._asked.index(self._first[number])
+            first = self._first[number]
+            if found is not None:
+                one["weight"] = round(float(found.weight[vote]), 6)
                 for name, values in (("sensitivity", found.sensitivity), ("specificity", found.specificity)):
-                    one[name] = None if np.isnan(values[number]) else round(float(values[number]), 6)
-                if found.same[number] != number:
-                    one["same_as"] = self.judges[int(found.same[number])].name
+                    one[name] = None if np.isnan(values[vote]) else round(float(values[vote]), 6)
+                first = self._asked[int(found.same[vote])]
+            if first != number:
+                one["same_as"] = self.judges[first].name
         return {"rule": self.rule, "judges": listed}
 
 
 def voted(votes: NDArray[np.int8], rule: Rule) -> Verdicts:
     """Count votes: relevant if any, all, or more than half of those who know say so; nobody knows: unknown.
+
+    The verdicts have no probability: the share of the votes is none of the rule's, which may decide against it.
 
     Args:
         votes: int8 (n, judges): 1, 0, or -1 for none.
@@ -85,5 +95,4 @@ def voted(votes: NDArray[np.int8], rule: Rule) -> Verdicts:
     """
     known, yes = (votes >= 0).sum(axis=1), (votes == 1).sum(axis=1)
     need = {"any": np.ones_like(known), "all": known, "majority": known // 2 + 1}[rule]
-    share = np.where(known > 0, yes / np.maximum(known, 1), np.nan)
-    return Verdicts.of(np.where(known > 0, (yes >= need) & (yes > 0), UNKNOWN), share)
+    return Verdicts.of(np.where(known > 0, (yes >= need) & (yes > 0), UNKNOWN))
