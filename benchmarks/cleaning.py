@@ -56,21 +56,22 @@ def sample_of(data, negatives, split, text):
     rows = data.query_rows(split)
     seen = Seen.of(cut, Context(data, split, 0, rows, rows, {}, cache_root(None)))
     relevance, weight = labels.on(seen.living)
-    return Sample(seen, relevance, np.where(seen.candidate, weight, 0.0), np.inf, 0)
+    most = cut.cap or segments.count(seen.candidate, seen.living.starts).max()
+    return Sample(seen, relevance, np.where(seen.candidate, weight, 0.0), np.inf, 0, float(most))
 
 
-def loosest(kept, false, target, test):
+def loosest(kept, false, target, test, most):
     """The place of the threshold that `calibrate` takes, or None."""
-    hopes = risk.log_p(kept, np.zeros_like(kept), target, test)
-    starts = risk.starts_of(kept, target, LEVEL)
-    passed = np.flatnonzero(risk.passing(risk.log_p(kept, false, target, test), hopes, LEVEL, starts))
+    hopes = risk.log_p(kept, np.zeros_like(kept), target, most, test)
+    starts = risk.starts_of(kept, target, LEVEL, most)
+    passed = np.flatnonzero(risk.passing(risk.log_p(kept, false, target, most, test), hopes, LEVEL, starts))
     return int(passed[-1]) if len(passed) else None
 
 
-def by_pairs(kept, false, target):
+def by_pairs(kept, false, target, most):
     """The same search if each judgement were a draw of its own: the exact binomial test. It is not; see the result."""
     k, f = kept.sum(axis=0), false.sum(axis=0)
-    hopes, starts = binom.logcdf(0, k, target), risk.starts_of(kept, target, LEVEL)
+    hopes, starts = binom.logcdf(0, k, target), risk.starts_of(kept, target, LEVEL, most)
     passed = np.flatnonzero(risk.passing(binom.logcdf(f, k, target), hopes, LEVEL, starts))
     return int(passed[-1]) if len(passed) else None
 
@@ -85,16 +86,17 @@ def promise(paths, splits, kinds):
             for kind in kinds:
                 for rest in ("", " >> Top(k=8)"):
                     text = f"Calibrated('none.json', by='static', kind='{kind}'){rest}"
-                    kept, false = sample_of(data, negatives, split, text).outcomes
+                    sample = sample_of(data, negatives, split, text)
+                    (kept, false), most = sample.outcomes, sample.most
                     base = false[:, -1].sum() / kept[:, -1].sum()
                     for target in sorted({max(0.02, round(base * share, 2)) for share in (0.5, 0.75)}):
                         for test in ("exact", "asymptotic"):
-                            row = repeated(kept, false, target, test, splits)
+                            row = repeated(kept, false, target, (test, most), splits)
                             named = (data.name, kind, rest[4:] or "-", f"{target:.0%} of {base:.0%}", test)
                             print("| " + " | ".join((*named, *row)) + " |", flush=True)
 
 
-def repeated(kept, false, target, test, splits):
+def repeated(kept, false, target, how, splits):
     """Draw half as many queries as there are, from all: these are the population, so the truth is known."""
     rng = np.random.default_rng(0)
     rates = false.sum(axis=0) / np.maximum(kept.sum(axis=0), 1e-9)
@@ -104,15 +106,15 @@ def repeated(kept, false, target, test, splits):
     broken, over, pairs, got = 0, 0, 0, []
     for _ in range(splits):
         some = rng.integers(0, n, n // 2)
-        place = loosest(kept[some], false[some], target, test)
+        place = loosest(kept[some], false[some], target, *how)
         if place is not None:
             broken += rates[place] > target
             got.append(share[place])
-        naive = by_pairs(kept[some], false[some], target)
+        naive = by_pairs(kept[some], false[some], target, how[1])
         pairs += naive is not None and rates[naive] > target
         mine = np.zeros(n, bool)
         mine[rng.permutation(n)[: n // 2]] = True
-        place = loosest(kept[mine], false[mine], target, test)
+        place = loosest(kept[mine], false[mine], target, *how)
         if place is not None:
             over += false[~mine, place].sum() > target * kept[~mine, place].sum()
     ratio = f"{np.mean(got) / best:.0%}" if got and best else "-"
@@ -138,7 +140,7 @@ def moved(collection, kind, name, samples, sample):
     """A threshold found under one model, and what it does under the others."""
     kept, false = sample.outcomes
     target = max(0.02, round(0.6 * false[:, -1].sum() / kept[:, -1].sum(), 2))
-    place = loosest(kept, false, target, "asymptotic")
+    place = loosest(kept, false, target, "asymptotic", sample.most)
     head = f"| {collection} | {kind} | {name} | {target:.0%} | "
     if place is None:
         return head + "none passes | |"

@@ -13,9 +13,10 @@ from foils.core.pairs import CANDIDATE, Pairs
 from foils.stages.calibrated import Calibrated, difficulty, nearness
 from foils.stages.context import Context
 from foils.stages.load import Load
-from foils.stages.readers import Filter
+from foils.stages.readers import Filter, Sampler
 from foils.stages.shortfall import wanted
-from foils.stages.stage import Columns, Stage, Then
+from foils.stages.sources import Random
+from foils.stages.stage import Columns, Pool, Stage, Then
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,11 @@ class Cut:
         """How many negatives a query is to have."""
         return None if self.after is None else wanted(self.after)
 
+    @property
+    def cap(self) -> int | None:
+        """How many candidates of a query the samplers leave at most, whatever they find; None without a sampler."""
+        return _cap(self.whole, None)
+
     def checked(self, ctx: Context) -> Columns:
         """Refuse what cannot work; returns the columns that the stage finds."""
         columns = self.before.check_columns(Columns(), ctx)
@@ -75,6 +81,23 @@ class Cut:
         if self.after is not None:
             self.after.check_columns(columns, ctx)
         return columns
+
+
+def _cap(stage: Stage, before: int | None) -> int | None:
+    """The most that a query has after a stage, if it had ``before`` at most."""
+    if isinstance(stage, Then):
+        for step in stage.stages:
+            before = _cap(step, before)
+        return before
+    if isinstance(stage, Pool):
+        afresh = [next(branch.steps()).family == "source" for branch in stage.branches]
+        caps = [_cap(branch, 0 if new else before) for branch, new in zip(stage.branches, afresh, strict=True)]
+        return sum(cap for cap in caps if cap is not None) if None not in caps else None
+    if isinstance(stage, Sampler):
+        return stage.k if before is None else min(before, stage.k)
+    if isinstance(stage, Random):
+        return None if before is None else before + stage.k
+    return None if stage.family == "source" else before
 
 
 @dataclass(frozen=True, eq=False)

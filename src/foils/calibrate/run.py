@@ -15,11 +15,12 @@ from foils.adapters.protocols import Encoder, Reranker
 from foils.calibrate.labels import Labels, labels_of
 from foils.calibrate.pipeline import Cut, Seen
 from foils.calibrate.search import Sample
-from foils.core import risk
+from foils.core import risk, segments
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.cutoffs import Cutoffs
 from foils.core.errors import DataError
+from foils.core.pairs import CANDIDATE
 from foils.core.spec import parse
 from foils.stages.context import Context
 from foils.stages.stage import Stage
@@ -72,7 +73,8 @@ def calibrate(
             f"{given.name}: none of the labels is of a candidate of {store.path} that comes to {cut.stage!r}.",
             remedy="Label candidates of these negatives: foils audit draws them.",
         )
-    samples = grouped(seen, relevance, weight, seed)
+    most = float(given.weight.max()) * _longest(cut, store, collection)
+    samples = grouped(seen, relevance, weight, most, seed)
     _refuse(samples)
     odds, fitted = _odds(seen, relevance, weight)
     groups = tuple(sample.group() for sample in samples)
@@ -108,7 +110,20 @@ def _seen(
     return Seen.of(cut, ctx), columns.origins.get(str(name), "")
 
 
-def grouped(seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float64], seed: int) -> list[Sample]:
+def _longest(cut: Cut, store: Negatives, data: Collection) -> int:
+    """How many candidates any query may keep: what the sampler takes, else the longest list of the pool.
+
+    Neither depends on which queries are labelled. The longest list of the pool bounds every threshold's.
+    """
+    if cut.cap is not None:
+        return cut.cap
+    pairs = store.pairs(data)
+    return int(segments.count(pairs.label == CANDIDATE, pairs.starts).max(initial=1))
+
+
+def grouped(
+    seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float64], most: float, seed: int
+) -> list[Sample]:
     """The labelled queries by rising difficulty, in at most as many groups as were asked for.
 
     Groups are cut at quantiles of the difficulty over queries. One that is too small to pass even if none of its labels
@@ -121,7 +136,7 @@ def grouped(seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float
     def sample(lowest: float, hardest: float) -> Sample:
         rows = (seen.difficulty > lowest) & (seen.difficulty <= hardest)
         part = seen.only(np.unique(seen.living.query[rows]))
-        return Sample(part, relevance[rows], weight[rows], hardest, seed)
+        return Sample(part, relevance[rows], weight[rows], hardest, seed, most)
 
     samples: list[Sample] = []
     lowest = -math.inf

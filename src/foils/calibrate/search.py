@@ -32,6 +32,7 @@ class Sample:
         weight: of each living row, float64 (n,); 0 where there is no label.
         hardest: largest difficulty of the group.
         seed: of the order in which queries are looked at.
+        most: largest weight that any query of the pool may keep, known without labels.
     """
 
     seen: Seen
@@ -39,6 +40,7 @@ class Sample:
     weight: Floats
     hardest: float
     seed: int
+    most: float
 
     @cached_property
     def grid(self) -> Floats:
@@ -82,7 +84,7 @@ class Sample:
         return self._log_p(kept, np.zeros_like(kept), self.target)
 
     def _log_p(self, kept: Floats, false: Floats, target: float) -> Floats:
-        return risk.log_p(kept, false, target, self.seen.cut.stage.test, float(self.weight.max(initial=0.0)))
+        return risk.log_p(kept, false, target, self.most, self.seen.cut.stage.test, float(self.weight.max(initial=0.0)))
 
     @property
     def target(self) -> float:
@@ -109,7 +111,7 @@ class Sample:
         """Which thresholds pass for a target."""
         kept, false = self.outcomes
         hopes = self._log_p(kept, np.zeros_like(kept), target)
-        starts = risk.starts_of(kept, target, self.level)
+        starts = risk.starts_of(kept, target, self.level, self.most)
         return risk.passing(self._log_p(kept, false, target), hopes, self.level, starts)
 
     def lowest_target(self) -> float | None:

@@ -18,6 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from foils.core.errors import DataError
+
 Floats = NDArray[np.float64]
 Test = Literal["exact", "asymptotic"]
 
@@ -30,20 +32,22 @@ _STARTS, _LARGE = (
 )  # sequences of tests, and of how many times the least evidence a sample must be capable for that
 
 
-def log_p(kept: Floats, false: Floats, target: float, test: Test = "exact", unit: float = 1.0) -> Floats:
+def log_p(kept: Floats, false: Floats, target: float, most: float, test: Test = "exact", unit: float = 1.0) -> Floats:
     """Natural logarithm of a p-value for "of what is kept, at least the share ``target`` is false".
 
     With ``G_q = false_q - α kept_q`` the hypothesis is ``E G >= 0``.
 
-    exact: as ``G_q <= (1-α) max_q kept_q =: g``, the wealth
-    ``K_n = Π_q (1 - ν_q G_q / g)`` with bets ``0 <= ν_q < 1`` that depend on earlier queries only is a supermartingale
-    under it, and ``1 / max_n K_n`` is a p-value (Ville 1939; Waudby-Smith and Ramdas 2024, Estimating means of bounded
-    random variables by betting, arXiv:2010.09686, section 4). The bets follow their approximate Kelly rule
-    ``ν = -m / v`` with m the mean and v the mean square of the earlier ``G/g`` (begun with one made-up query that kept
-    everything and had nothing false), at most 0.95. Where nothing is false p is close to ``(1-α)^n``, that of the exact
-    binomial test; where a query has few false ones of many, it is far smaller than Hoeffding's and Bentkus's. It holds
-    for every number of queries and every dependence within them, and therefore has to reckon with rare queries all of
-    whose candidates are false: below ``needed`` queries it shows nothing.
+    exact: as ``G_q <= (1-α) most =: g``, the wealth ``K_n = Π_q (1 - ν_q G_q / g)`` with bets ``0 <= ν_q < 1`` that
+    depend on earlier queries only is a supermartingale under it, and ``1 / max_n K_n`` is a p-value (Ville 1939;
+    Waudby-Smith and Ramdas 2024, Estimating means of bounded random variables by betting, arXiv:2010.09686, section 4).
+    The bets follow their approximate Kelly rule ``ν = -m / v`` with m the mean and v the mean square of the earlier
+    ``G/g`` (begun with one made-up query that kept everything and had nothing false), at most 0.95. Where each query
+    keeps ``most`` and nothing is false, p is close to ``(1-α)^n``, that of the exact binomial test; where a query has
+    few false ones of many, it is far smaller than Hoeffding's and Bentkus's. It holds for every number of queries and
+    every dependence within them, if ``most`` is known before the sample is: the largest ``kept`` *of the sample* is no
+    such bound, as a rare query with a long list, all of it false, is in most samples missing. Reckoning with these it
+    shows nothing below ``needed`` queries, and takes ``most / mean kept`` times as many where the queries of the sample
+    keep less than they may.
 
     asymptotic: the t statistic of G with its skewness removed, ``√n (z + g z²/3 + g² z³/27 + g/(6n))`` for z the mean
     over the standard deviation and g the skewness (Hall 1992, On the removal of skewness by transformation, JRSS B 54),
@@ -57,18 +61,27 @@ def log_p(kept: Floats, false: Floats, target: float, test: Test = "exact", unit
             an order that does not depend on what is false.
         false: weight of what is false of it, same shape, at most ``kept``.
         target: α, above 0 and below 1.
-        test: which one.
+        most: largest weight that any query, sampled or not, may keep; known before sampling. Above 0.
+        test: which one; the asymptotic one does not use ``most``.
         unit: weight of one label.
 
     Returns:
         float64 (thresholds,), at most 0; 0 where nothing is kept.
+
+    Raises:
+        DataError: a query keeps more than ``most``.
     """
-    return _betting(kept, false, target) if test == "exact" else _hall(kept, false, target, unit)
+    return _betting(kept, false, target, most) if test == "exact" else _hall(kept, false, target, unit)
 
 
-def _betting(kept: Floats, false: Floats, target: float) -> Floats:
-    largest = (1 - target) * kept.max(axis=0, initial=0.0)
-    gain = (false - target * kept) / np.where(largest > 0, largest, 1.0)
+def _betting(kept: Floats, false: Floats, target: float, most: float) -> Floats:
+    largest = float(kept.max(initial=0.0))
+    if largest > most * (1 + 1e-9):
+        raise DataError(
+            f"a query keeps candidates of weight {largest:g}, and at most {most:g} were to be expected.",
+            remedy="The bound must hold for every query: the sampler's k times the largest weight of a label.",
+        )
+    gain = (false - target * kept) / ((1 - target) * most)
     made_up = target / (1 - target)
     number = np.arange(1, len(gain) + 1)[:, None]
     mean = (_before(gain) - made_up) / number
@@ -142,20 +155,21 @@ def passing(logs: Floats, hopes: Floats, level: float, starts: int = 1) -> NDArr
     return passed
 
 
-def starts_of(kept: Floats, target: float, level: float) -> int:
+def starts_of(kept: Floats, target: float, level: float, most: float) -> int:
     """How many sequences of tests a sample can afford: 4 if it could show eight times the least evidence, else 1.
 
     Args:
         kept: see `log_p`.
         target: α.
         level: 1 - δ.
+        most: see `log_p`.
     """
-    most = float(_betting(kept, np.zeros_like(kept), target).min(initial=0.0))
-    return _STARTS if most <= _LARGE * math.log(1 - level) else 1
+    best = float(_betting(kept, np.zeros_like(kept), target, most).min(initial=0.0))
+    return _STARTS if best <= _LARGE * math.log(1 - level) else 1
 
 
 def needed(target: float, level: float) -> int:
-    """Fewest queries with a label that could show a rate below the target, exactly, if none of their labels is false.
+    """Fewest queries that could show a rate below the target, exactly: each keeps all it may, and nothing is false.
 
     >>> needed(0.02, 0.95), needed(0.1, 0.95)
     (157, 30)

@@ -30,8 +30,9 @@ class MarginQuantile(Filter):
 
     Keeps ``F(s) < F(s⁺) - m``, with F(x) the share of the query's candidates that score below x: a positive above all
     has F = 1, so of its list the closest share m goes; one in the middle of its list takes all above it along. Nothing
-    but the order within a list matters, so one margin means the same under every model, a cross-encoder's logits and
-    BM25 included, where that of `PositiveAware` has to be found anew for each; ``Quantile(hi=…)`` knows no positive.
+    but the order within a list matters, so one margin keeps roughly the same share under every model, a cross-encoder's
+    logits and BM25 included, where that of `PositiveAware` has to be found anew for each. The rate of false ones among
+    them does not transfer: it depends on how well the model ranks. ``Quantile(hi=…)`` knows no positive.
     Ours; 0.05 is no paper's. F depends on how deep the list is: mine with the depth that the margin was chosen at, and
     do not deepen it. A query without positives keeps its candidates.
     """
@@ -61,14 +62,16 @@ class Calibrated(Filter):
     are trained with, which hold more false negatives than all survivors do. With probability ``level`` over the
     labelled sample, ``E[false] / E[kept] <= target`` for queries like those of the sample: learn then test
     (Angelopoulos et al. 2021, arXiv:2110.01052) with the query as unit. The p-values come from betting and hold exactly
-    (``test='exact'``), which takes 157 queries for 2 % where nothing is false, and more where something is; or from a
-    t test without its skewness, which holds nearly, and takes far fewer (``test='asymptotic'``). See `foils.core.risk`.
+    (``test='exact'``), with the most that any query may keep: the k of the sampler, without one the longest list of the
+    pool. That takes 157 queries for 2 % where each keeps that much, all of it labelled and none of it false, and more
+    where something is. Or they come from a t test without its skewness, which holds nearly, and takes far fewer
+    (``test='asymptotic'``). See `foils.core.risk`.
 
     A candidate is kept if its closeness is below the threshold: ``s - s⁺`` (absolute), ``(s - s⁺)/|s⁺|`` (relative;
-    wild where scores come near 0), ``F(s) - F(s⁺)`` with F as in `MarginQuantile` (quantile; of one unit under every
-    model) or s itself (score). With ``groups`` queries are divided by difficulty, the number of candidates that score
-    at least as high as the positive, and each group has a threshold with a guarantee of its own (Mondrian groups; Vovk
-    et al. 2003); groups too small for one are joined with their neighbours.
+    wild where scores come near 0), ``F(s) - F(s⁺)`` with F as in `MarginQuantile` (quantile; keeps roughly the same
+    share under every model, at another rate) or s itself (score). With ``groups`` queries are divided by difficulty,
+    the number of candidates that score at least as high as the positive, and each group has a threshold with a
+    guarantee of its own (Mondrian groups; Vovk et al. 2003); groups too small for one are joined with their neighbours.
 
     Queries without a positive keep nothing, but with ``kind='score'``. It never gives way: where a query starves, mine
     deeper, with ``>> Ensure('deepen')`` after the sampler (not with ``kind='quantile'``, which depends on the depth).
