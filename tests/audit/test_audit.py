@@ -9,6 +9,7 @@ import pytest
 
 import foils
 from foils.audit import Options, UninformativeJudge, Verdicts, audit
+from foils.audit.judges.models import ScoreJudge
 from foils.audit.judges.qrels import Qrels
 from foils.core.errors import DataError, SpecError
 from little import OverlapReranker
@@ -224,6 +225,16 @@ def test_judges_that_say_nothing_are_refused(store, data):
     with pytest.raises(UninformativeJudge, match="known positives and random documents"):
         audit(store, data, Blind(), options=plain(controls=20))
     assert UninformativeJudge("").exit_code == 1
+
+
+def test_a_score_that_says_nothing_is_refused(store, data):
+    told = audit(store, data, "score", options=plain(controls=20)).to_dict()["judge"]["controls"]
+    assert told["above"] < told["chance"]
+    pairs = store.pairs(data)
+    judge = ScoreJudge(pairs.with_scores("turned", -pairs["student"]), "turned")
+    with pytest.raises(UninformativeJudge, match=r"score:turned.*scores without meaning"):
+        audit(store, data, judge, options=plain(controls=20))
+    assert audit(store, data, judge, options=plain(controls=0)).rate.value > 0.5
 
 
 def test_qrels_count_everything(store, data, tmp_path):

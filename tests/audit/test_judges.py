@@ -110,6 +110,19 @@ def test_scores_relative_to_the_positive():
         ScoreJudge(pairs, "bm25")
 
 
+def test_scores_without_meaning_are_at_chance():
+    rng = np.random.default_rng(0)
+    query = np.repeat(np.arange(400), 12)
+    label = np.tile([1, 1, 1] + [0] * 9, 400)
+    values = rng.normal(size=len(query))
+    found = ScoreJudge(Pairs.build(query, np.tile(np.arange(12), 400), label, scores={"a": values})).against_chance()
+    assert found["queries"] == 400
+    assert found["chance"] == 0.75  # of three positives and one more, it is the lowest one time in four
+    assert found["above"] == pytest.approx(0.75, abs=0.03)
+    better = ScoreJudge(Pairs.build(query, np.tile(np.arange(12), 400), label, scores={"a": values + 2 * label}))
+    assert better.against_chance()["above"] < 0.3
+
+
 def test_labels_of_several_people(data, tmp_path):
     sheet = tmp_path / "labels.csv"
     sheet.write_text(

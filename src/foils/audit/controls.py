@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.audit.estimators import refuse_uninformative
+from foils.audit.estimators import UninformativeJudge, refuse_uninformative
+from foils.audit.judges.models import ScoreJudge
 from foils.audit.judges.protocol import RELEVANT, Judge, Verdicts
 from foils.audit.population import Population
 from foils.core import noise
@@ -54,6 +55,21 @@ def checked(judge: Judge, found: Population, data: Collection, count: int, seed:
         return None
     refuse_uninformative(right, 1 - wrong, f"judge {judge.name!r}, asked about known positives and random documents,")
     return {"pairs": len(query), "known_positives": right, "random_documents": wrong}
+
+
+def scored(judge: ScoreJudge) -> dict[str, Any] | None:
+    """The control of a mined score, which random documents do not have: its positives against their candidates.
+
+    Raises:
+        UninformativeJudge: as many candidates are above the positives as chance would put there.
+    """
+    found = judge.against_chance()
+    if found is not None and found["above"] >= found["chance"]:
+        raise UninformativeJudge(
+            f"judge {judge.name!r} puts {found['above']:.1%} of the candidates above their query's positives, where "
+            f"scores without meaning would put {found['chance']:.1%}: its verdicts say nothing. Take another judge."
+        )
+    return found
 
 
 def _share(said: Verdicts, rows: NDArray[np.bool_]) -> float | None:

@@ -107,24 +107,45 @@ class Judged:
         return bool(np.isin(np.unique(fates[np.unique(stratum[part])]), seen).all()) if part.any() else False
 
     def rate(self, part: Bools) -> tuple[Rate, float | None]:
-        """The rate of a part of the population, bool (items,), and the λ of its cheap judge."""
+        """The rate of a part of the population, bool (items,), and the λ of its cheap judge.
+
+        Poststratified: how many items of the part lie in each stratum is known, and each judged item of the part stands
+        for its share of those, not of the stratum. Strata in which nothing of the part was judged are left out; see
+        `uncovered`. A cheap judge of everything speaks for those, too.
+        """
         here = part[self.drawn.at]
         good = here & self.known
         stratum = self.strata.of[self.drawn.at]
-        found = Labelled(self.share[good], stratum[good], self.weights(self.known)[good])
+        found = Labelled(self.share[good], stratum[good], self._standing(part, good)[good])
         if self.cheap is None or not len(found):
             return direct(found, self.level), None
         if self.everywhere:
             cheap, mean, first = self.cheap[self.drawn.at], float(self.cheap[part].mean()), None
         else:
             cheap = self.cheap
-            first = Labelled(cheap[here], stratum[here], self.drawn.weight[here])
+            first = Labelled(cheap[here], stratum[here], self._standing(part, here)[here])
             mean = direct(first, self.level).value
         helped = assisted(found, cheap[good], mean, first=first, level=self.level)
         return helped.rate, helped.tuning
 
+    def uncovered(self, part: Bools) -> float:
+        """Share of a part, bool (items,), in strata of which nothing of it was judged: its rate leaves them out."""
+        size, n = self._counts(part, part[self.drawn.at] & self.known)
+        return float(size[n == 0].sum() / max(1, size.sum()))
+
+    def _counts(self, part: Bools, rows: Bools) -> tuple[Ints, Ints]:
+        """Items of a part, and some drawn ones, by stratum."""
+        of, count = self.strata.of, len(self.strata.listed)
+        return np.bincount(of[part], minlength=count), np.bincount(of[self.drawn.at[rows]], minlength=count)
+
+    def _standing(self, part: Bools, rows: Bools) -> Floats:
+        """How many items of a part each of its drawn items stands for, if only ``rows`` count, float64 (n,)."""
+        size, n = self._counts(part, rows)
+        each: Floats = (size / np.maximum(n, 1))[self.strata.of[self.drawn.at]]
+        return each
+
     def summary(self, part: Bools, name: str | None = None) -> dict[str, Any]:
-        """Items, judged, rate and interval of a part of the population, as JSON."""
+        """Items, judged, rate and interval of a part of the population, and what these leave out, as JSON."""
         here = part[self.drawn.at] & self.known
         found = self.rate(part)[0]
         known = bool(here.any())
@@ -135,4 +156,5 @@ class Judged:
             "rate": found.value if known else None,
             "low": found.low if known else None,
             "high": found.high if known else None,
+            "uncovered": self.uncovered(part),
         }

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.audit.controls import checked, controls, known_positives
+from foils.audit.controls import checked, controls, known_positives, scored
 from foils.audit.drawn import Drawn, Judged, auxiliary, shares
 from foils.audit.estimators import refuse_uninformative
+from foils.audit.judges.models import ScoreJudge
 from foils.audit.judges.opening import Bench, open_judge
 from foils.audit.judges.people import Labels
 from foils.audit.judges.protocol import Judge, Priced, Verdicts
@@ -170,6 +171,8 @@ class _Task:
         return _part(said, back)
 
     def _controls(self, judge: Judge) -> dict[str, Any] | None:
+        if self.options.controls and isinstance(judge, ScoreJudge):
+            return scored(judge)
         if judge.kind not in _MODELS or not self.options.controls:
             return None
         return checked(judge, self.found, self.data, self.options.controls, self.options.seed)

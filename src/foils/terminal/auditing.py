@@ -13,6 +13,7 @@ from rich.text import Text
 
 from foils.terminal.layout import columns, facts
 
+_SIDES = ("before", "after", "dropped")
 _LONG = 200  # characters of a text in an example
 _SHOWN = {"source": "found by", "rank": "rank", "difficulty": "rank of the positive"}
 
@@ -80,7 +81,12 @@ def _who(said: Mapping[str, Any] | None) -> list[str]:
         words.append(", ".join(f"{name} {said[name]:.2f}" for name in names if said.get(name) is not None))
     if said.get("calibrated") is False:
         words.append("not calibrated")
-    if "controls" in said:
+    if "chance" in said.get("controls", ()):
+        seen = said["controls"]
+        words.append(
+            f"puts {seen['above']:.0%} of candidates above the positives, where chance puts {seen['chance']:.0%}"
+        )
+    elif "controls" in said:
         seen = said["controls"]
         words.append(
             f"calls {seen['known_positives']:.0%} of known positives relevant and {seen['random_documents']:.0%} of "
@@ -125,11 +131,26 @@ def _tables(record: Mapping[str, Any]) -> list[RenderableType]:
     for key, title in _SHOWN.items():
         for place, row in enumerate(record["by"][key]):
             grid.add_row(title if place == 0 else "", row["name"], *_numbers(row))
-    return [grid]
+    shown = [row for key in _SHOWN for row in record["by"][key]]
+    return [grid, *_left_out([(row["name"], row) for row in shown])]
+
+
+def _left_out(parts: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[RenderableType]:
+    """Which share of each part its rate, marked with a star, does not speak for."""
+    listed = [f"{name} {_percent(part['uncovered'])}" for name, part in parts if part is not None and _starred(part)]
+    if not listed:
+        return []
+    note = "*nothing was judged in the strata of this share of the row, which its rate leaves out: "
+    return [Text(escape(note + ", ".join(listed)), style="dim")]
+
+
+def _starred(part: Mapping[str, Any]) -> bool:
+    return part["rate"] is not None and part.get("uncovered", 0) > 0
 
 
 def _numbers(row: Mapping[str, Any]) -> list[str]:
-    shares = (_percent(row[name]) for name in ("rate", "low", "high"))
+    rate, low, high = (_percent(row[name]) for name in ("rate", "low", "high"))
+    shares = (f"*{rate}" if _starred(row) else rate, low, high)
     return [f"{row['items']:,}", f"{row['judged']:,}", *shares]
 
 
@@ -140,16 +161,18 @@ def _filters(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
     for row in listed:
         taken = row["dropped"]
         count = "" if taken is None else f"{taken['items']:,}"
-        grid.add_row(escape(row["name"]), count, *(_interval(row[name]) for name in ("before", "after", "dropped")))
+        grid.add_row(escape(row["name"]), count, *(_interval(row[name]) for name in _SIDES))
     note = "False negatives among what came to each step, what it let pass, and what it took."
-    return [Text(""), grid, Text(note, style="dim")]
+    sides = [(f"{row['name'].split('(')[0]} {side}", row[side]) for row in listed for side in _SIDES]
+    return [Text(""), grid, Text(note, style="dim"), *_left_out(sides)]
 
 
 def _interval(part: Mapping[str, Any] | None) -> str:
     if part is None or part["rate"] is None:
         return "not judged"
     rate, low, high = (100 * part[name] for name in ("rate", "low", "high"))
-    return f"{rate:.1f}" if low == high else f"{rate:.1f} [{low:.1f}-{high:.1f}]"
+    star = "*" if _starred(part) else ""
+    return f"{star}{rate:.1f}" if low == high else f"{star}{rate:.1f} [{low:.1f}-{high:.1f}]"
 
 
 def _proxies(found: Mapping[str, float]) -> list[RenderableType]:

@@ -118,6 +118,25 @@ class ScoreJudge:
         said = np.where(np.isnan(z), UNKNOWN, np.where(z > -self.margin, RELEVANT, IRRELEVANT))
         return Verdicts.of(said)
 
+    def against_chance(self) -> dict[str, Any] | None:
+        """Whether the score tells known positives from candidates, queries alike; None where there is no such query.
+
+        ``above``: share of a query's scored candidates, dropped ones too, above its lowest positive, a tie for half.
+        ``chance``: what scores without meaning give with k scored positives, ``k/(k+1)``.
+        """
+        scored = ~np.isnan(self._near)
+        place = np.repeat(np.arange(len(self._pairs.starts) - 1), np.diff(self._pairs.starts))
+        candidate, positive = scored & (self._pairs.label == CANDIDATE), scored & (self._pairs.label == POSITIVE)
+        size = len(self._pairs.starts) - 1
+        count, k = (np.bincount(place[rows], minlength=size) for rows in (candidate, positive))
+        sign = (np.sign(self._near[candidate]) + 1) / 2
+        above = np.bincount(place[candidate], sign, minlength=size) / np.maximum(count, 1)
+        both = (count > 0) & (k > 0)
+        if not both.any():
+            return None
+        chance = float((k / (k + 1))[both].mean())
+        return {"queries": int(both.sum()), "above": float(above[both].mean()), "chance": chance}
+
     def facts(self) -> Mapping[str, Any]:
         """The margin."""
         return {"margin": self.margin}
