@@ -321,3 +321,44 @@ def test_passing_needs_the_whole_interval_above(store, data):
     found = audit(store, data, Topics(), options=plain())
     assert found.passes(found.rate.low)
     assert not found.passes(found.rate.low - 1e-6)
+
+
+def slow_per_query(store, data, verdict):
+    """Of each query, the verdicts on its negatives."""
+    kept = store.kept(data)
+    listed: dict[int, list[int]] = {}
+    for query, doc, label in zip(kept.query.tolist(), kept.doc.tolist(), kept.label.tolist(), strict=True):
+        if label == 0:
+            listed.setdefault(query, []).append(verdict(query, doc))
+    return list(listed.values())
+
+
+def test_the_rate_over_queries_is_counted_and_not_guessed(store, data):
+    listed = slow_per_query(store, data, lambda query, doc: int(doc % 3 == 0))
+    whole = audit(store, data, Topics(), options=plain(budget=10_000)).to_dict()["per_query"]
+    true = np.mean([any(said) for said in listed])
+    assert (whole["queries"], whole["judged"]) == (len(listed), len(listed))
+    assert whole["rate"] == whole["low"] == whole["high"] == pytest.approx(true)
+    assert whole["bounds"] == pytest.approx([true, true])
+    sample = audit(store, data, Topics(), options=plain()).to_dict()["per_query"]
+    assert (sample["rate"], sample["bounds"]) == (None, None)
+    assert "a sample" in sample["why"]
+
+
+def test_the_rate_over_queries_with_holes(store, data):
+    def verdict(query, doc):
+        return -1 if (query * 7 + doc) % 23 == 0 else int(doc % 11 == 0)
+
+    class Holes(Topics):
+        def judge(self, query, doc):
+            return Verdicts.of([verdict(q, d) for q, d in zip(query.tolist(), doc.tolist(), strict=True)])
+
+    listed = slow_per_query(store, data, verdict)
+    full = [said for said in listed if -1 not in said]
+    found = audit(store, data, Holes(), options=plain(budget=10_000)).to_dict()["per_query"]
+    assert 0 < len(full) < len(listed)
+    assert (found["judged"], found["false"]) == (len(full), sum(1 in said for said in full))
+    assert found["rate"] == pytest.approx(found["false"] / len(full))
+    assert 0 < found["low"] < found["rate"] < found["high"] < 1
+    ends = [np.mean([1 in said for said in listed]), np.mean([1 in said or -1 in said for said in listed])]
+    assert found["bounds"] == pytest.approx(ends)

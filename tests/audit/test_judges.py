@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from foils.adapters.calibration import Calibration
+from foils.audit.dawid_skene import consensus
 from foils.audit.drawn import shares
+from foils.audit.estimators import UninformativeJudge
 from foils.audit.judges.models import CrossEncoderJudge, ScoreJudge, relative
 from foils.audit.judges.opening import Bench, open_judge
 from foils.audit.judges.people import Labels
 from foils.audit.judges.protocol import Judge, Verdicts
 from foils.audit.judges.qrels import Qrels
-from foils.audit.judges.several import ConsensusJudge
+from foils.audit.judges.several import ConsensusJudge, refuse_chance
 from foils.core.errors import DataError, ModelError, PipelineError, SpecError
 from foils.core.pairs import Pairs
 from little import OverlapReranker
@@ -234,7 +236,7 @@ def test_votes_decide_and_a_judge_votes_once(data):
         assert [one.get("same_as") for one in judge.facts()["judges"]] == [None, None, None, "x", "x"]
     asked = []
     x.judge = lambda *pairs: asked.append(1) or Saying.judge(x, *pairs)
-    ConsensusJudge([x, y, x]).judge(query, doc)
+    ConsensusJudge([x, y, x], rule="any").judge(query, doc)
     assert asked == [1]
 
 
@@ -252,3 +254,54 @@ def test_judges_by_name(data, tmp_path):
         open_judge("./no-such-model", bench)
     with pytest.raises(SpecError, match="needs negatives"):
         open_judge("score", bench)
+
+
+def table(n, prevalence, judges, seed):
+    """Votes of judges with such a sensitivity and specificity, and theirs on 50 known positives."""
+    rng = np.random.default_rng(seed)
+
+    def votes(true):
+        columns = [np.where(true, rng.random(len(true)) < se, rng.random(len(true)) > sp) for se, sp in judges]
+        return np.stack(columns, axis=1).astype(np.int8)
+
+    return votes(rng.random(n) < prevalence), votes(np.ones(50, bool))
+
+
+def refused(votes, anchors):
+    try:
+        refuse_chance(consensus(votes, anchors), votes, anchors, "some")
+    except UninformativeJudge:
+        return True
+    return False
+
+
+COINS = {"even": [(0.5, 0.5)] * 3, "rare": [(0.1, 0.9)] * 3, "five": [(0.3, 0.7)] * 5, "two": [(0.4, 0.6)] * 2}
+GOOD = [(0.8, 0.93), (0.75, 0.95), (0.6, 0.85)]
+
+
+@pytest.mark.parametrize("coins", COINS)
+@pytest.mark.parametrize("known", [True, False])
+def test_coins_are_no_consensus(coins, known):
+    # The fit alone does not see it: it finds classes in coins in most samples.
+    found = [table(300, 0.1, COINS[coins], seed) for seed in range(40)]
+    assert np.mean([refused(votes, anchors if known else None) for votes, anchors in found]) >= 0.85
+
+
+def test_judges_that_are_worth_something_are_one():
+    for prevalence, known, least in ((0.3, False, 1.0), (0.1, False, 0.9), (0.1, True, 1.0), (0.01, True, 0.9)):
+        found = [table(300, prevalence, GOOD, seed) for seed in range(40)]
+        assert np.mean([not refused(votes, anchors if known else None) for votes, anchors in found]) >= least
+    votes, _ = table(300, 0.2, GOOD[:1], 0)
+    assert not refused(np.repeat(votes, 3, axis=1), None)  # one judge, three times: it is followed
+    votes[::3] = -1
+    assert not refused(np.column_stack([votes, table(300, 0.2, GOOD[:1], 0)[0]]), None)
+
+
+def test_a_consensus_of_coins_is_refused_by_name(data):
+    query, doc = rows(data, [(f"q{i}", f"d{j}") for i in range(20) for j in range(15)])
+    rng = np.random.default_rng(4)
+    keys = [(int(q), int(d)) for q, d in zip(query, doc, strict=True)]
+    coins = [Saying(name, dict(zip(keys, rng.integers(0, 2, len(keys)).tolist(), strict=True))) for name in "abc"]
+    with pytest.raises(UninformativeJudge, match=r"3 judges of 'a \+ b \+ c' agree .* no more than chance .*--labels"):
+        ConsensusJudge(coins).judge(query, doc)
+    assert ConsensusJudge(coins, rule="all").judge(query, doc).judged.all()  # who counts votes is told what he gets

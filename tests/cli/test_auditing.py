@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from little import make_beir
@@ -63,6 +64,11 @@ def test_the_exit_code_tells_what_is_shown(mined, full):
     told = json.loads(foils("audit", mined, *judge, "--json"))
     rate = told["rate"]["value"]
     assert told["rate"]["method"] == "census"
+    shown = foils("audit", mined, *judge, "--examples", "0")
+    assert f"{rate:.1%}  counted" in shown
+    assert f"{told['per_query']['rate']:.1%} of {told['per_query']['queries']} queries  counted" in shown
+    assert "[" not in shown.partition("step ")[2]  # a figure that is counted has no interval
+    assert "takes all negatives of a query" in foils("audit", mined, *judge, "--budget", "60")
     assert "passed" in foils("audit", mined, *judge, "--fail-above", str(rate + 0.01))
     assert "failed: the rate is above" in foils("audit", mined, *judge, "--fail-above", str(rate - 0.01), check=1)
     sampled = json.loads(foils("audit", mined, *judge, "--budget", "60", "--json"))["rate"]
@@ -122,8 +128,25 @@ def test_a_file_of_another_tool(mined, little, full, tmp_path):
     assert "--data" in foils("audit", str(file), check=1)
 
 
-def test_what_each_judge_of_a_consensus_is_worth(mined, full):
-    judges = ("--judge", f"qrels:{full}", "--judge", "score", "--judge", "score:bm25")
+def test_what_each_judge_of_a_consensus_is_worth(mined, full, tmp_path):
+    lines = Path(full).read_text().splitlines()
+    rough = tmp_path / "rough.tsv"
+    flipped = [line[:-1] + str(int(line[-1] != "1")) if place % 9 == 0 else line for place, line in enumerate(lines)]
+    rough.write_text("\n".join(flipped) + "\n")
+    judges = ("--judge", f"qrels:{full}", "--judge", f"qrels:{rough}", "--judge", "score")
     shown = " ".join(foils("audit", mined, *judges, "--budget", "60", "--examples", "0").split())
     assert "log-odds that a vote is worth" in shown
     assert "(consensus)" in shown
+
+
+def test_judges_that_agree_by_chance_give_no_rate(mined, full, tmp_path):
+    draw = np.random.default_rng(0).integers
+    coins = []
+    for name in "abc":
+        coins.append(tmp_path / f"{name}.tsv")
+        lines = Path(full).read_text().splitlines()
+        coins[-1].write_text("".join(f"{line[:-1]}{draw(0, 2)}\n" for line in lines))
+    judges = [part for coin in coins for part in ("--judge", f"qrels:{coin}")]
+    said = foils("audit", mined, *judges, "--budget", "200", "-o", str(tmp_path / "a"), check=1)
+    assert "no more than chance would have them" in said
+    assert not (tmp_path / "a" / "audit.json").exists()

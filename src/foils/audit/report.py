@@ -17,6 +17,7 @@ from foils.audit.drawn import Drawn, Judged, auxiliary
 from foils.audit.estimators import Labelled, Rate, UninformativeJudge, direct, rogan_gladen
 from foils.audit.judges.protocol import RELEVANT, Judge, Verdicts
 from foils.audit.options import Options
+from foils.audit.per_query import per_query
 from foils.audit.population import KEPT, Population
 from foils.audit.proxies import proxies
 from foils.audit.quality import Quality
@@ -155,6 +156,7 @@ class Audit:
                 "difficulty": self._by(band_of(self.found.difficulty, DIFFICULTY), _names(DIFFICULTY, "not found")),
                 "filter": self._filters(),
             },
+            "per_query": per_query(self.found, self.judged),
             "proxies": self.proxies,
             "examples": examples(self.found, self.data, self.sheet.at, self.verdicts, self.options.examples),
             "price": None if self.price is None else dict(self.price),

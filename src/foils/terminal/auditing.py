@@ -48,17 +48,35 @@ def audited(
 def _head(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     rate, rows = record["rate"], []
     if rate is not None:
-        value = f"{_percent(rate['value'])}  [{_percent(rate['low'])}, {_percent(rate['high'])}]"
+        value = _percent(rate["value"])
+        ends = [_percent(rate[end]) for end in ("low", "high")]
+        if ends != [value, value]:
+            value += f"  [{ends[0]}, {ends[1]}]"
         how = {"census": "counted"}.get(rate["method"], f"{rate['method']}, {rate['level']:.0%} interval")
         rows.append(("false negatives", f"{value}  {how}"))
     rows.append(("of", f"{record['population']:,} negatives, ranks {_window(record['window'])}"))
     if rate is not None:
         rows.append(("judged", f"{record['judged']:,}{_holes(record)}"))
+        rows.append(("queries with one", _of_queries(record["per_query"])))
     rows += [(name, text) for name, who in (("judge", "judge"), ("cheap judge", "cheap")) for text in _who(record[who])]
     others = {name: value for name, value in record["estimates"].items() if value is not None}
     if others:
         rows.append(("other estimates", ", ".join(f"{name} {_percent(value)}" for name, value in others.items())))
     return rows
+
+
+def _of_queries(found: Mapping[str, Any]) -> str:
+    """The share of queries with a false negative, where it can be told."""
+    if found["rate"] is None:
+        return str(found["why"])
+    rate, low, high = (_percent(found[name]) for name in ("rate", "low", "high"))
+    if found["judged"] == found["queries"]:
+        return f"{rate} of {found['queries']:,} queries  counted"
+    first, last = (_percent(end) for end in found["bounds"])
+    return (
+        f"{rate}  [{low}, {high}] of the {found['judged']:,} queries whose negatives are all judged, of "
+        f"{found['queries']:,}; from {first} to {last} of all if the holes are all alike"
+    )
 
 
 def _window(window: Sequence[int] | None) -> str:
@@ -170,9 +188,9 @@ def _filters(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
 def _interval(part: Mapping[str, Any] | None) -> str:
     if part is None or part["rate"] is None:
         return "not judged"
-    rate, low, high = (100 * part[name] for name in ("rate", "low", "high"))
+    rate, low, high = (f"{100 * part[name]:.1f}" for name in ("rate", "low", "high"))
     star = "*" if _starred(part) else ""
-    return f"{star}{rate:.1f}" if low == high else f"{star}{rate:.1f} [{low:.1f}-{high:.1f}]"
+    return f"{star}{rate}" if low == high == rate else f"{star}{rate} [{low}-{high}]"
 
 
 def _proxies(found: Mapping[str, float]) -> list[RenderableType]:
