@@ -67,7 +67,8 @@ def scored(judge: ScoreJudge) -> dict[str, Any] | None:
     if found is not None and found["above"] >= found["chance"]:
         raise UninformativeJudge(
             f"judge {judge.name!r} puts {found['above']:.1%} of the candidates above their query's positives, where "
-            f"scores without meaning would put {found['chance']:.1%}: its verdicts say nothing. Take another judge."
+            f"scores without meaning would put {found['chance']:.1%}: its verdicts on them say nothing. Take another "
+            "judge, which may correct this one as the cheap judge."
         )
     return found
 

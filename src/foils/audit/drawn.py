@@ -109,43 +109,35 @@ class Judged:
     def rate(self, part: Bools) -> tuple[Rate, float | None]:
         """The rate of a part of the population, bool (items,), and the λ of its cheap judge.
 
-        Poststratified: how many items of the part lie in each stratum is known, and each judged item of the part stands
-        for its share of those, not of the stratum. Strata in which nothing of the part was judged are left out; see
-        `uncovered`. A cheap judge of everything speaks for those, too.
+        Each judged item stands for its share of its stratum, whichever part of that is asked about, so that strata in
+        which chance drew nothing of the part are made up for in other samples. Weights by how many items of the part
+        lie in each stratum would leave such strata out always: by difficulty, whose bands are no strata, the bias
+        over 150 samples of nfcorpus was up to .014 instead of .006. `uncovered` says of how much nothing was judged.
         """
         here = part[self.drawn.at]
         good = here & self.known
         stratum = self.strata.of[self.drawn.at]
-        found = Labelled(self.share[good], stratum[good], self._standing(part, good)[good])
+        found = Labelled(self.share[good], stratum[good], self.weights(self.known)[good])
         if self.cheap is None or not len(found):
             return direct(found, self.level), None
         if self.everywhere:
             cheap, mean, first = self.cheap[self.drawn.at], float(self.cheap[part].mean()), None
         else:
             cheap = self.cheap
-            first = Labelled(cheap[here], stratum[here], self._standing(part, here)[here])
+            first = Labelled(cheap[here], stratum[here], self.drawn.weight[here])
             mean = direct(first, self.level).value
         helped = assisted(found, cheap[good], mean, first=first, level=self.level)
         return helped.rate, helped.tuning
 
     def uncovered(self, part: Bools) -> float:
-        """Share of a part, bool (items,), in strata of which nothing of it was judged: its rate leaves them out."""
-        size, n = self._counts(part, part[self.drawn.at] & self.known)
-        return float(size[n == 0].sum() / max(1, size.sum()))
-
-    def _counts(self, part: Bools, rows: Bools) -> tuple[Ints, Ints]:
-        """Items of a part, and some drawn ones, by stratum."""
+        """Share of a part, bool (items,), in strata of which nothing of it was judged; the others speak for those."""
         of, count = self.strata.of, len(self.strata.listed)
-        return np.bincount(of[part], minlength=count), np.bincount(of[self.drawn.at[rows]], minlength=count)
-
-    def _standing(self, part: Bools, rows: Bools) -> Floats:
-        """How many items of a part each of its drawn items stands for, if only ``rows`` count, float64 (n,)."""
-        size, n = self._counts(part, rows)
-        each: Floats = (size / np.maximum(n, 1))[self.strata.of[self.drawn.at]]
-        return each
+        size = np.bincount(of[part], minlength=count)
+        judged = np.bincount(of[self.drawn.at[part[self.drawn.at] & self.known]], minlength=count)
+        return float(size[judged == 0].sum() / max(1, size.sum()))
 
     def summary(self, part: Bools, name: str | None = None) -> dict[str, Any]:
-        """Items, judged, rate and interval of a part of the population, and what these leave out, as JSON."""
+        """Items, judged, rate and interval of a part of the population, and its uncovered share, as JSON."""
         here = part[self.drawn.at] & self.known
         found = self.rate(part)[0]
         known = bool(here.any())

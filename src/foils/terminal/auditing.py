@@ -154,11 +154,11 @@ def _tables(record: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _left_out(parts: Sequence[tuple[str, Mapping[str, Any] | None]]) -> list[RenderableType]:
-    """Which share of each part its rate, marked with a star, does not speak for."""
-    listed = [f"{name} {_percent(part['uncovered'])}" for name, part in parts if part is not None and _starred(part)]
+    """Of which share of each part, whose rate is marked with a star, nothing was judged."""
+    listed = [f"{name} ({_percent(part['uncovered'])})" for name, part in parts if part is not None and _starred(part)]
     if not listed:
         return []
-    note = "*nothing was judged in the strata of this share of the row, which its rate leaves out: "
+    note = "*in the strata of this share of the row nothing of it was judged: "
     return [Text(escape(note + ", ".join(listed)), style="dim")]
 
 
