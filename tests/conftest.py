@@ -1,10 +1,19 @@
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 import foils
 from foils.stages import Context
 from little import HashEncoder, OverlapReranker, make_beir
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    """What a shell starts in the background ignores Ctrl-C, and so do the processes that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,11 @@ from foils.stages.clusters import clusters_of
 from little import OverlapReranker
 
 # Nothing is mined; see tests/train: test_losses.py, test_guides.py, test_search.py.
-PHASED = {"ar2", "ccr-sieve", "cl-drd", "multi-stage", "pair", "rocketqa"}  # tests/test_phased_recipes.py follows them
-DRAWN = {"tas-b"}  # its draw is tested in test_balance.py, its batches and losses where they are
-TRAINED_ONLY = {"in-batch", "repbert", "gist", "adore", "ltre"}
+# tests/test_phased_recipes.py follows them
+PHASED = {"ar2", "ccr-sieve", "cl-drd", "multi-stage", "pair", "rocketqa", "rocketqa-v2"}
+PHASED |= {"phase2", "phase3", "phase4", "phase5"}
+DRAWN = {"tas-b", "adaptive-mix"}  # draws are tested in test_balance.py and test_mix.py, the rest where it is
+TRAINED_ONLY = {"in-batch", "phase1", "repbert", "gist", "adore", "ltre"}
 TRAINED_ONLY |= {"contaccum", "memory-bank", "mochi", "moco", "negative-cache", "xbm"}
 
 
