@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 import foils
 from foils.audit import Options, audit
@@ -17,6 +20,7 @@ from foils.core.errors import DataError, PipelineError, SpecError
 from foils.core.pairs import CANDIDATE
 from foils.core.spec import parse
 from foils.stages.calibrated import difficulty
+from foils.terminal.calibrating import calibrated
 
 
 def final(data, negatives, text, out):
@@ -298,3 +302,67 @@ def test_labels_of_other_queries_or_documents_are_refused(planted, tmp_path):
     text = f"Calibrated('{tmp_path / 't.json'}', by='run')"
     with pytest.raises(DataError, match="none of the labels is of a candidate"):
         calibrate(negatives, text, file, data=data)
+
+
+def test_candidates_that_no_label_reaches_are_refused(planted, labels, tmp_path):
+    """Labels of ranks 9 to 20 say nothing of the first eight, which the pipeline keeps, too: 40 % of the list."""
+    data, negatives = planted
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.3, by='run', kind='score', test='asymptotic')"
+    pairs = negatives.kept(data)
+    pairs = pairs.take(pairs.label == CANDIDATE)
+    file = labels()
+    deep = [tuple(ids) for ids in zip(data.queries.id_list(pairs.query), data.corpus.id_list(pairs.doc), strict=True)]
+    rank = dict(zip(deep, pairs.ranks["run"].tolist(), strict=True))
+    head, *lines = file.read_text().splitlines()
+    assert calibrate(negatives, text, file, data=data).groups[0].report["passes"]
+    mine = [line for line in lines if rank[tuple(line.split(",")[:2])] > 8]
+    file.write_text("\n".join([head, *mine]) + "\n")
+    with pytest.raises(DataError, match=r"\d\d\.\d% of what .* no label is of"):
+        calibrate(negatives, text, file, data=data)
+    # Where the pipeline leaves out the same ranks, the labels are of all that is used.
+    assert calibrate(negatives, f"Ranks(9, 20, by='run') >> {text}", file, data=data).groups[0].report["passes"]
+    # Every fourth label at random reaches all of it.
+    file.write_text("\n".join([head, *lines[::4]]) + "\n")
+    assert calibrate(negatives, text, file, data=data).groups[0].report["passes"]
+
+
+def test_a_sheet_that_leaves_a_stratum_empty_is_refused(planted, tmp_path):
+    data, negatives = planted
+    audit(negatives, data, judge="qrels:train", options=Options(budget=900, dropped=0, complete=True), out=tmp_path)
+    sample = pq.read_table(tmp_path / "sample.parquet").to_pydict()
+    gone = max(sample["stratum"])
+    rows = zip(sample["query_id"], sample["doc_id"], sample["stratum"], strict=True)
+    lines = [f"{q},{d},0" for q, d, stratum in rows if stratum != gone]
+    (tmp_path / "labels.csv").write_text("query_id,doc_id,label\n" + "\n".join(lines) + "\n")
+    weights = np.array(sample["weight"])
+    share = weights[np.array(sample["stratum"]) == gone].sum() / weights.sum()
+    assert labels_of(tmp_path, data).missing == pytest.approx(share)
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.3, by='run', test='asymptotic')"
+    with pytest.raises(DataError, match=f"{share:.1%} of the audited candidates are of strata without any label"):
+        calibrate(negatives, text, tmp_path, data=data)
+
+
+def test_shares_of_a_consensus_remain_and_the_judge_is_named(planted, tmp_path):
+    data, negatives = planted
+    audit(negatives, data, judge="qrels:train", options=Options(budget=900, dropped=0, complete=True), out=tmp_path)
+    text = f"Calibrated('{tmp_path / 't.json'}', target=0.2, by='run', test='asymptotic')"
+    found = calibrate(negatives, text, tmp_path, data=data)
+    assert found.report["labels"]["judge"] == {"kind": "qrels", "name": "qrels:train"}
+    file, report = tmp_path / "sample.parquet", tmp_path / "audit.json"
+    table = pq.read_table(file)
+    chance = [0.75 if verdict == 1 else 0.25 for verdict in table["verdict"].to_pylist()]
+    place = table.column_names.index("probability")
+    pq.write_table(table.set_column(place, "probability", pa.array(chance, pa.float32())), file)
+    told = json.loads(report.read_text())
+    for kind, shares in (("consensus", {0.25, 0.75}), ("cross-encoder", {0.0, 1.0})):
+        report.write_text(json.dumps({**told, "judge": {"name": "m", "kind": kind, "calibrated": False}}))
+        said = labels_of(tmp_path, data)
+        assert set(said.relevance.tolist()) == shares
+        assert said.judge == {"name": "m", "kind": kind, "calibrated": False}
+    found = calibrate(negatives, text, tmp_path, data=data)
+    console = Console(width=80)
+    with console.capture() as shown:
+        console.print(calibrated(found, parse(text)))
+    assert "False is what m (cross-encoder, not calibrated) calls relevant." in shown.get()
+    report.unlink()
+    assert labels_of(tmp_path, data).judge["kind"] == "unknown"

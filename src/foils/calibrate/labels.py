@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from foils.audit.drawn import shares
 from foils.audit.judges.people import Labels as Sheet
+from foils.audit.judges.protocol import UNKNOWN, Verdicts
 from foils.core.collection import Collection
 from foils.core.errors import DataError
 from foils.core.packing import pack, unpack
 from foils.core.pairs import Pairs
 
 QRELS = "qrels:"
-SAMPLE, SHEET = "sample.parquet", "labels.csv"
-_COLUMNS = ("query_id", "doc_id", "stratum", "weight", "verdict")
+SAMPLE, SHEET, AUDIT = "sample.parquet", "labels.csv", "audit.json"
+_COLUMNS = ("query_id", "doc_id", "stratum", "weight", "verdict", "probability")
 _REMEDY = "foils audit NEG -o DIR makes DIR/labels.csv to fill in; foils audit NEG --judge … -o DIR asks a judge."
 
 Floats = NDArray[np.float64]
@@ -36,6 +41,9 @@ class Labels:
         weight: float64 (n,), above 0: how many candidates a labelled one stands for.
         complete: whether what is not listed of these queries was judged, too, and is irrelevant.
         name: what reports call it.
+        judge: who said so, as JSON values: "name", "kind" (see `foils.audit.judges.protocol.JudgeKind`; "unknown"), and
+            "calibrated" where the judge says whether its probabilities are.
+        missing: share of the audited candidates whose stratum has no label.
     """
 
     query: NDArray[np.int32]
@@ -44,6 +52,8 @@ class Labels:
     weight: NDArray[np.float64]
     complete: bool
     name: str
+    judge: Mapping[str, Any] = field(default_factory=lambda: {"name": "", "kind": "unknown"})
+    missing: float = 0.0
 
     def on(self, pairs: Pairs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Relevance and weight of some pairs, float64 (n,) each; weight 0 for what nobody labelled."""
@@ -61,7 +71,8 @@ def labels_of(labels: str | Path, data: Collection) -> Labels:
     """Labels by name.
 
     ``qrels:SPLIT`` takes a split for completely judged: a document with a grade above 0 is relevant, any other is not.
-    A folder is that of an audit: its labels.csv if anybody filled it in, else the judge's verdicts in sample.parquet. A
+    A folder is that of an audit: its labels.csv if anybody filled it in, else what its judge said in sample.parquet, as
+    the audit counts it: shares of people and of a consensus, verdicts of any other judge, whom audit.json names. A
     CSV file is such a sheet (see `foils.audit.judges.people.Labels`), whose several labels of a pair become their
     mean. Where the sample of the audit stands beside it, what each row stands for comes from there, scaled by stratum
     for rows that have no label; without it all labels weigh the same.
@@ -73,15 +84,18 @@ def labels_of(labels: str | Path, data: Collection) -> Labels:
     if text.startswith(QRELS):
         known = data.positives(text.removeprefix(QRELS))
         ones = np.ones(len(known))
-        return Labels(known.query, known.doc, ones, ones, complete=True, name=text)
+        return Labels(known.query, known.doc, ones, ones, True, text, {"name": text, "kind": "qrels"})
     path = Path(labels)
     sheet = path / SHEET if path.is_dir() else path
     sample = sheet.with_name(SAMPLE)
     if sheet.is_file() and len(said := Sheet(sheet, data)):
         query, doc = said.pairs()
         share = said.judge(query, doc).probability.astype(np.float64)
-        weight = _Sample(sample, data).weights(query, doc) if sample.is_file() else np.ones(len(query))
-        return Labels(query, doc, share, weight, complete=False, name=text)
+        who = {"name": said.name, "kind": said.kind}
+        if not sample.is_file():
+            return Labels(query, doc, share, np.ones(len(query)), False, text, who)
+        drawn = _Sample(sample, data)
+        return Labels(query, doc, share, drawn.weights(query, doc), False, text, who, drawn.missing(query, doc))
     if not path.is_dir():
         raise DataError("has no label." if path.exists() else "no such file.", file=path, remedy=_REMEDY)
     if not sample.is_file():
@@ -107,12 +121,25 @@ class _Sample:
         self.key = pack(query_rows, doc_rows)[order]
         self.stratum = table["stratum"].to_numpy()[order]
         self.weight = table["weight"].to_numpy().astype(np.float64)[order]
-        self.verdict = table["verdict"].fill_null(-1).to_numpy()[order]
+        verdict = table["verdict"].fill_null(UNKNOWN).to_numpy()[order]
+        self.said = Verdicts.of(verdict, table["probability"].fill_null(np.nan).to_numpy()[order])
+
+    def _places(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> NDArray[np.int64]:
+        """Which rows of the sample these pairs are, -1 for none."""
+        at = np.minimum(np.searchsorted(self.key, pack(query, doc)), max(0, len(self.key) - 1))
+        drawn = self.key[at] == pack(query, doc) if len(self.key) else np.zeros(len(query), bool)
+        return np.where(drawn, at, -1)
+
+    def missing(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> float:
+        """Share of what the sample stands for whose stratum has none of these labels."""
+        at = self._places(query, doc)
+        lost = ~np.isin(self.stratum, self.stratum[at[at >= 0]])
+        return float(self.weight[lost].sum() / self.weight.sum()) if len(lost) else 0.0
 
     def weights(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> Floats:
         """What each labelled row stands for: those of a stratum together for all of it; 1 for rows of no sample."""
-        at = np.minimum(np.searchsorted(self.key, pack(query, doc)), max(0, len(self.key) - 1))
-        drawn = self.key[at] == pack(query, doc) if len(self.key) else np.zeros(len(query), bool)
+        at = self._places(query, doc)
+        drawn = at >= 0
         strata, place = np.unique(self.stratum, return_inverse=True)
         total = np.bincount(place, self.weight, minlength=len(strata))
         labelled = np.bincount(place[at[drawn]], self.weight[at[drawn]], minlength=len(strata))
@@ -123,9 +150,23 @@ class _Sample:
 
     def verdicts(self, name: str) -> Labels:
         """The rows that have a verdict."""
-        known = self.verdict >= 0
+        known = self.said.judged
         if not known.any():
             raise DataError("has no verdict, and the sheet beside it no label.", file=self.path, remedy=_REMEDY)
         query, doc = unpack(self.key[known])
-        share = self.verdict[known].astype(np.float64)
-        return Labels(query, doc, share, self.weights(query, doc), complete=False, name=name)
+        who = _judge(self.path.with_name(AUDIT))
+        share = shares(self.said, who["kind"])[known]
+        return Labels(query, doc, share, self.weights(query, doc), False, name, who, self.missing(query, doc))
+
+
+def _judge(path: Path) -> dict[str, Any]:
+    """Who judged, by the report of the audit."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))["judge"] or {}
+        return {
+            "name": str(told.get("name", "")),
+            "kind": str(told.get("kind", "unknown")),
+            **({"calibrated": bool(told["calibrated"])} if "calibrated" in told else {}),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {"name": "", "kind": "unknown"}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from foils.adapters.calibration import expected_calibration_error, fit, sigmoid
 from foils.adapters.protocols import Encoder, Reranker
+from foils.calibrate.coverage import unreached
 from foils.calibrate.labels import Labels, labels_of
 from foils.calibrate.pipeline import Cut, Seen
 from foils.calibrate.search import Sample
@@ -20,7 +21,7 @@ from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.cutoffs import Cutoffs
 from foils.core.errors import DataError
-from foils.core.pairs import CANDIDATE
+from foils.core.pairs import CANDIDATE, Pairs
 from foils.core.spec import parse
 from foils.stages.context import Context
 from foils.stages.stage import Stage
@@ -59,7 +60,8 @@ def calibrate(
 
     Raises:
         PipelineError: the pipeline cannot be calibrated.
-        DataError: no label fits a candidate; the sample is too small for the target; or no threshold meets it.
+        DataError: no label fits a candidate; the sample is too small for the target; no threshold meets it; or
+            what is kept is in part of a kind that no label is of.
     """
     store = negatives if isinstance(negatives, Negatives) else Negatives.open(negatives)
     cut = Cut.of(parse(pipeline) if isinstance(pipeline, str) else pipeline, store.path)
@@ -73,16 +75,19 @@ def calibrate(
             f"{given.name}: none of the labels is of a candidate of {store.path} that comes to {cut.stage!r}.",
             remedy="Label candidates of these negatives: foils audit draws them.",
         )
-    most = float(given.weight.max()) * _longest(cut, store, collection)
+    pool = store.pairs(collection)
+    most = float(given.weight.max()) * _longest(cut, pool)
     samples = grouped(seen, relevance, weight, most, seed)
     _refuse(samples)
+    if not given.complete:
+        _reached(seen, samples, given, weight > 0, pool)
     odds, fitted = _odds(seen, relevance, weight)
     groups = tuple(sample.group() for sample in samples)
     report = {
         "pipeline": str(pipeline) if isinstance(pipeline, str) else repr(pipeline),
         "negatives": {"pipeline": store.pipeline, "split": seen.ctx.split},
         "data": collection.fingerprint,
-        "labels": {"name": given.name, "complete": given.complete},
+        "labels": {"name": given.name, "complete": given.complete, "judge": dict(given.judge)},
         "asked": cut.stage.groups,
         "seed": seed,
         **fitted,
@@ -110,15 +115,14 @@ def _seen(
     return Seen.of(cut, ctx), columns.origins.get(str(name), "")
 
 
-def _longest(cut: Cut, store: Negatives, data: Collection) -> int:
+def _longest(cut: Cut, pool: Pairs) -> int:
     """How many candidates any query may keep: what the sampler takes, else the longest list of the pool.
 
     Neither depends on which queries are labelled. The longest list of the pool bounds every threshold's.
     """
     if cut.cap is not None:
         return cut.cap
-    pairs = store.pairs(data)
-    return int(segments.count(pairs.label == CANDIDATE, pairs.starts).max(initial=1))
+    return int(segments.count(pool.label == CANDIDATE, pool.starts).max(initial=1))
 
 
 def grouped(
@@ -191,6 +195,30 @@ def _refuse(samples: list[Sample]) -> None:
         f"that they could test leaves {rates[best_at]:.1%}.",
         remedy=f"Raise target{hint}, label more, or use the scores of a better model: by=….",
     )
+
+
+def _reached(seen: Seen, samples: list[Sample], given: Labels, labelled: NDArray[np.bool_], pool: Pairs) -> None:
+    """Refuse to promise anything of candidates that nobody labelled."""
+    if given.missing > 0:
+        raise DataError(
+            f"{given.name}: {given.missing:.1%} of the audited candidates are of strata without any label: nothing "
+            "is known of them.",
+            remedy="Label some rows of each stratum (sample.parquet says whose they are), or audit what will be used.",
+        )
+    used, lowest = np.zeros(len(seen.near), np.bool_), -math.inf
+    for sample in samples:
+        mine = (seen.difficulty > lowest) & (seen.difficulty <= sample.hardest)
+        if sample.chosen is not None:
+            used |= mine & seen.kept(float(sample.grid[sample.chosen]))
+        lowest = sample.hardest
+    lacking = unreached(seen, labelled, pool) & used
+    if lacking.any():
+        raise DataError(
+            f"{given.name}: {lacking.sum() / used.sum():.1%} of what {seen.cut.stage!r} and the stages after it would "
+            "keep are of ranks, sources, closeness or filters that no label is of, so no rate can be promised.",
+            remedy="Audit the candidates that are calibrated: foils audit of the same folder, with its --dropped, if "
+            "it has candidates that were dropped; or calibrate the folder that the labels are of.",
+        )
 
 
 def _odds(

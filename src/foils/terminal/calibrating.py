@@ -35,7 +35,7 @@ def calibrated(found: Cutoffs, stage: Calibrated) -> RenderableType:
             _rate(report["lost"]),
         )
         lowest = 0 if math.isinf(group.hardest) else int(group.hardest) + 1
-    lines: list[RenderableType] = [grid, Text(_promise(found, stage))]
+    lines: list[RenderableType] = [grid, Text(_promise(found, stage)), Text(_judge(found.report["labels"]["judge"]))]
     starved = [group.report["starved"] for group in found.groups]
     if any(starved):
         text = f"{sum(starved):,} labelled queries keep too few: mine deeper, or add >> Ensure('deepen')."
@@ -56,6 +56,12 @@ def _promise(found: Cutoffs, stage: Calibrated) -> str:
         f"With {stage.level:.0%} confidence, at most {stage.target:.1%} {of}of what is used is false, for queries like "
         f"these. Threshold: {_UNITS[stage.kind]}; [{stage.level:.0%} bootstrap interval over queries]."
     )
+
+
+def _judge(judge: dict[str, Any]) -> str:
+    """Whose word is taken for the truth."""
+    note = "" if judge.get("calibrated", True) else ", not calibrated"
+    return f"False is what {judge['name'] or 'somebody'} ({judge['kind']}{note}) calls relevant."
 
 
 def _difficulty(lowest: int, hardest: float) -> str:
