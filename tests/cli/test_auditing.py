@@ -66,7 +66,7 @@ def test_the_exit_code_tells_what_is_shown(mined, full):
     assert told["rate"]["method"] == "census"
     shown = foils("audit", mined, *judge, "--examples", "0")
     assert f"{rate:.1%}  counted" in shown
-    assert f"{told['per_query']['rate']:.1%} of {told['per_query']['queries']} queries  counted" in shown
+    assert f"{told['per_query']['rate']:.1%}  of {told['per_query']['queries']} queries have one, counted" in shown
     assert "[" not in shown.partition("step ")[2]  # a figure that is counted has no interval
     assert "takes all negatives of a query" in foils("audit", mined, *judge, "--budget", "60")
     assert "passed" in foils("audit", mined, *judge, "--fail-above", str(rate + 0.01))

@@ -82,6 +82,8 @@ def test_a_judge_of_everything_finds_the_true_rate(made, words, truth, sheet, st
         pairs, rate = negatives_of(made, arm, words), again[arm]["rate"]
         assert rate["value"] == pytest.approx(truth(pairs.query, pairs.doc).mean())
         assert rate["low"] == rate["high"] == rate["value"]
+        assert f"~{100 * rate['value']:.0f} % " in text_of(again)  # a count has no interval
+        assert f"~{100 * rate['value']:.0f} % [" not in text_of(again)
     compare(words, ARMS, start_path, out=made.out, options=options(judge=str(sheet), judged=40))
 
 

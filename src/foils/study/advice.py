@@ -150,9 +150,10 @@ def _span(found: Mapping[str, Any]) -> str:
 
 
 def percent(rate: Mapping[str, Any]) -> str:
-    """``44 % [42, 46]``."""
-    value, low, high = (100 * rate[key] for key in ("value", "low", "high"))
-    return f"{value:.0f} % [{low:.0f}, {high:.0f}]" if value >= 10 else f"{value:.1f} % [{low:.1f}, {high:.1f}]"
+    """``44 % [42, 46]``; ``44 %`` where all were judged."""
+    digits = 0 if rate["value"] >= 0.1 else 1
+    value, low, high = (f"{100 * rate[key]:.{digits}f}" for key in ("value", "low", "high"))
+    return f"{value} %" if rate["low"] == rate["high"] else f"{value} % [{low}, {high}]"
 
 
 def duration(seconds: float) -> str:

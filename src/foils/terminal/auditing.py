@@ -57,7 +57,7 @@ def _head(record: Mapping[str, Any]) -> list[tuple[str, Any]]:
     rows.append(("of", f"{record['population']:,} negatives, ranks {_window(record['window'])}"))
     if rate is not None:
         rows.append(("judged", f"{record['judged']:,}{_holes(record)}"))
-        rows.append(("queries with one", _of_queries(record["per_query"])))
+        rows.append(("per query", _of_queries(record["per_query"])))
     rows += [(name, text) for name, who in (("judge", "judge"), ("cheap judge", "cheap")) for text in _who(record[who])]
     others = {name: value for name, value in record["estimates"].items() if value is not None}
     if others:
@@ -71,10 +71,10 @@ def _of_queries(found: Mapping[str, Any]) -> str:
         return str(found["why"])
     rate, low, high = (_percent(found[name]) for name in ("rate", "low", "high"))
     if found["judged"] == found["queries"]:
-        return f"{rate} of {found['queries']:,} queries  counted"
+        return f"{rate}  of {found['queries']:,} queries have one, counted"
     first, last = (_percent(end) for end in found["bounds"])
     return (
-        f"{rate}  [{low}, {high}] of the {found['judged']:,} queries whose negatives are all judged, of "
+        f"{rate}  [{low}, {high}] have one, of the {found['judged']:,} queries whose negatives are all judged, of "
         f"{found['queries']:,}; from {first} to {last} of all if the holes are all alike"
     )
 
