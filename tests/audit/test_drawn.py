@@ -8,6 +8,8 @@ from rich.console import Console, Group
 
 from foils.audit.drawn import Drawn, Judged
 from foils.audit.strata import Strata, Stratum
+from foils.report.blocks import Plot
+from foils.report.sections.audit import audited
 from foils.terminal.auditing import _tables
 
 
@@ -50,3 +52,9 @@ def test_what_is_left_out_is_said(judged):
     text = " ".join(console.export_text().split())
     assert "*100.0%" in text
     assert text.endswith("nothing of it was judged: some (60.0%)")
+
+
+def test_a_page_says_it_too(judged):
+    told = judged.summary(part_of([0, 1, 2, 3], [], range(10, 16)), "some")
+    plots = [block for block in audited({"by": {"source": [told]}}).blocks if isinstance(block, Plot)]
+    assert plots[0].values[0]["label"].endswith("4 judged, none of 60.0 % of it")

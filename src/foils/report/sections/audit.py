@@ -78,7 +78,7 @@ def _rates(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Plot:
             "tone": "",
             "n": count(row.get("judged")),
             "label": f"{row.get('name')}{GAP}{interval({**row, 'value': row['rate']}, percent=True)}"
-            f"{GAP}{count(row.get('judged'))} judged",
+            f"{GAP}{count(row.get('judged'))} judged{_uncovered(row)}",
         }
         for row in rows[:_SHOWN]
         if row.get("rate") is not None
@@ -93,6 +93,11 @@ def _rates(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Plot:
     return Plot(
         name, title, charts.intervals("false negatives", ".0%"), values, "", head, max(60, 40 * len(values) + 40)
     )
+
+
+def _uncovered(row: Mapping[str, Any]) -> str:
+    """Which share lies in strata of which nothing of the row was judged."""
+    return f", none of {share(row['uncovered'])} of it" if row.get("uncovered") else ""
 
 
 def _filters(rows: Sequence[Mapping[str, Any]]) -> Table:
