@@ -62,8 +62,9 @@ def sample_of(data, negatives, split, text):
 
 def loosest(kept, false, target, test, most):
     """The place of the threshold that `calibrate` takes, or None."""
-    hopes = risk.log_p(kept, np.zeros_like(kept), target, most, test)
-    starts = risk.starts_of(kept, target, LEVEL, most)
+    even = risk.even(kept.mean(axis=0), len(kept), 1.0, most)
+    hopes = risk.log_p(even, np.zeros_like(even), target, most, test)
+    starts = risk.starts_of(even, target, LEVEL, most)
     passed = np.flatnonzero(risk.passing(risk.log_p(kept, false, target, most, test), hopes, LEVEL, starts))
     return int(passed[-1]) if len(passed) else None
 

@@ -15,6 +15,7 @@ import foils
 from foils.audit import Options, audit
 from foils.calibrate import Labels, calibrate, labels_of
 from foils.calibrate.pipeline import Cut
+from foils.calibrate.run import _seen, grouped
 from foils.core import risk
 from foils.core.errors import DataError, PipelineError, SpecError
 from foils.core.pairs import CANDIDATE
@@ -366,3 +367,26 @@ def test_shares_of_a_consensus_remain_and_the_judge_is_named(planted, tmp_path):
     assert "False is what m (cross-encoder, not calibrated) calls relevant." in shown.get()
     report.unlink()
     assert labels_of(tmp_path, data).judge["kind"] == "unknown"
+
+
+def test_where_tests_begin_does_not_depend_on_whose_the_labels_are(planted, tmp_path):
+    """Two sheets with as many labels of each query, one of the closest candidates and one of the farthest."""
+    data, negatives = planted
+    pairs = negatives.kept(data)
+    cut = Cut.of(parse(f"Calibrated('{tmp_path / 't.json'}', target=0.1, by='run', groups=3)"), negatives.path)
+    close, far = [], []
+    for query in np.unique(pairs.query):
+        rows = np.flatnonzero((pairs.query == query) & (pairs.label == CANDIDATE))
+        order = rows[np.argsort(pairs["run"][rows])]
+        far, close = [*far, *order[:4]], [*close, *order[-4:]]
+    found = []
+    for rows in (np.sort(close), np.sort(far)):
+        said = Labels(pairs.query[rows], pairs.doc[rows], np.zeros(len(rows)), np.ones(len(rows)), False, "some")
+        seen, _ = _seen(negatives, cut, data, {}, said, 0)
+        relevance, weight = said.on(seen.living)
+        found.append(grouped(seen, relevance, np.where(seen.candidate, weight, 0.0), 20.0, 0))
+    assert [one.hardest for one in found[0]] == [one.hardest for one in found[1]]
+    for one, other in zip(*found, strict=True):
+        assert (one.outcomes[0] != other.outcomes[0]).any()
+        assert np.array_equal(one.hopes, other.hopes)
+        assert np.array_equal(one.design, other.design)

@@ -176,8 +176,8 @@ def _refuse(samples: list[Sample]) -> None:
         more = max(least, math.ceil(queries * math.log(1 - stage.level) / best)) if best < 0 else least
         raise DataError(
             f"{stage!r}: {labels:,} labels of {queries:,} queries are too few: even if none of them were false, they "
-            f"could not show a rate of at most {stage.target:.1%} with {stage.level:.0%} confidence. That takes labels "
-            f"of about {more:,} queries, and more with each false one among what is kept.",
+            f"could hardly show a rate of at most {stage.target:.1%} with {stage.level:.0%} confidence. That takes "
+            f"labels of about {more:,} queries, and more with each false one among what is kept.",
             remedy="Label more (foils audit --budget), raise target, or lower level"
             + (", or pass test='asymptotic'." if stage.test == "exact" else "."),
         )

@@ -71,17 +71,36 @@ class Sample:
         return np.bincount(place[some], weight[some], minlength=len(self.order[0])).astype(np.float64)
 
     @cached_property
+    def _runs(self) -> tuple[Floats, Floats, Floats]:
+        """Under each threshold what is kept and what is false of it, and the share of all candidates that is kept."""
+        columns, shares, all_ = [], [], max(1, int(self.seen.candidate.sum()))
+        for threshold in self.grid:
+            rows = self.seen.kept(float(threshold))
+            columns.append((self.sums(rows), self.sums(rows, self.relevance)))
+            shares.append(rows.sum() / all_)
+        kept, false = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
+        return kept, false, np.array(shares)
+
+    @property
     def outcomes(self) -> tuple[Floats, Floats]:
         """What is kept and what is false of it under each threshold, float64 (queries, thresholds) each."""
-        kept = [self.seen.kept(float(threshold)) for threshold in self.grid]
-        whole = np.stack([self.sums(rows) for rows in kept], axis=1)
-        return whole, np.stack([self.sums(rows, self.relevance) for rows in kept], axis=1)
+        return self._runs[:2]
+
+    @cached_property
+    def design(self) -> Floats:
+        """What the sample may be expected to keep: by the scores of whole lists, whoever of them has a label."""
+        queries, shares = len(self.order[0]), self._runs[2]
+        labelled = float(self.weight[self.seen.candidate].sum())
+        mean = shares * labelled / max(1, queries)
+        return risk.even(mean, queries, float(self.weight.max(initial=0.0)), self.most)
 
     @cached_property
     def hopes(self) -> Floats:
-        """Logarithms of the p-values if nothing were false: what the sample could show at best."""
-        kept = self.outcomes[0]
-        return self._log_p(kept, np.zeros_like(kept), self.target)
+        """Logarithms of the p-values to be expected if nothing were false: what the sample could show at best."""
+        return self._hopes(self.target)
+
+    def _hopes(self, target: float) -> Floats:
+        return self._log_p(self.design, np.zeros_like(self.design), target)
 
     def _log_p(self, kept: Floats, false: Floats, target: float) -> Floats:
         return risk.log_p(kept, false, target, self.most, self.seen.cut.stage.test, float(self.weight.max(initial=0.0)))
@@ -98,7 +117,7 @@ class Sample:
 
     @property
     def able(self) -> bool:
-        """Whether the sample could pass at all; does not depend on what the labels say."""
+        """Whether the sample could pass at all; depends neither on what the labels say nor on whose they are."""
         return bool(self.hopes.min(initial=0.0) <= math.log(1 - self.level))
 
     @cached_property
@@ -110,9 +129,8 @@ class Sample:
     def passed(self, target: float) -> NDArray[np.bool_]:
         """Which thresholds pass for a target."""
         kept, false = self.outcomes
-        hopes = self._log_p(kept, np.zeros_like(kept), target)
-        starts = risk.starts_of(kept, target, self.level, self.most)
-        return risk.passing(self._log_p(kept, false, target), hopes, self.level, starts)
+        starts = risk.starts_of(self.design, target, self.level, self.most)
+        return risk.passing(self._log_p(kept, false, target), self._hopes(target), self.level, starts)
 
     def lowest_target(self) -> float | None:
         """The lowest target, in whole per cent, for which a threshold passes; None if none does up to half."""

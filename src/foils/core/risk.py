@@ -127,16 +127,16 @@ def passing(logs: Floats, hopes: Floats, level: float, starts: int = 1) -> NDArr
     """Which thresholds pass, tested in fixed sequences: the chance that any does so wrongly is at most ``1 - level``.
 
     One begins with a threshold and goes on to looser ones as long as ``p <= δ / J``, from each of J starts: fixed
-    sequence testing, Learn then Test, section 2.3. Where one begins must not depend on what is false, but may on what
-    is kept. The first start is the strictest threshold under which the sample shows more than the bare minimum if
-    nothing is false: a fifth of the way to the most that it shows under any, but never beyond twice the minimum; from
-    the bare minimum on, one false label would end it. Further starts are where the sample shows a fifth, half and all
-    of what it could: the rate may fall again where more queries come in, and a sequence that stopped at the hump would
-    not see it.
+    sequence testing, Learn then Test, section 2.3. Where one begins must not depend on what is false, nor on what is
+    kept of the labelled ones, which goes along with it: hence ``hopes`` of a made-up sample, see `even`. The first
+    start is the strictest threshold under which the sample shows more than the bare minimum if nothing is false: a
+    fifth of the way to the most that it shows under any, but never beyond twice the minimum; from the bare minimum on,
+    one false label would end it. Further starts are where the sample shows a fifth, half and all of what it could: the
+    rate may fall again where more queries come in, and a sequence that stopped at the hump would not see it.
 
     Args:
         logs: log p-values, ordered from the strictest threshold to the loosest, (n,).
-        hopes: the log p-values if nothing were false, (n,).
+        hopes: the log p-values to be expected if nothing were false, (n,); by `even`.
         level: 1 - δ.
         starts: J, 1 or 4; see `starts_of`.
 
@@ -159,13 +159,39 @@ def starts_of(kept: Floats, target: float, level: float, most: float) -> int:
     """How many sequences of tests a sample can afford: 4 if it could show eight times the least evidence, else 1.
 
     Args:
-        kept: see `log_p`.
+        kept: a made-up sample, see `even`.
         target: α.
         level: 1 - δ.
         most: see `log_p`.
     """
     best = float(_betting(kept, np.zeros_like(kept), target, most).min(initial=0.0))
     return _STARTS if best <= _LARGE * math.log(1 - level) else 1
+
+
+def even(mean: Floats, queries: int, unit: float, most: float) -> Floats:
+    """A made-up sample that keeps so much in the mean, evenly: what `passing` and `starts_of` may look at.
+
+    It depends on the design and on scores, not on which candidates the sample happens to have labels of: what is kept
+    of these and what is false of it depend on one another.
+
+    Args:
+        mean: expected weight that a query keeps under each threshold, (thresholds,), >= 0.
+        queries: of the sample.
+        unit: weight of one label; where less is expected, so many queries keep one label and the others nothing: as
+            many as one may count on, the binomial mean less two standard deviations.
+        most: see `log_p`.
+
+    Returns:
+        float64 (queries, thresholds).
+
+    >>> even(np.array([0.75, 3.0]), 4, 1.0, 8.0).tolist()
+    [[1.0, 3.0], [0.0, 3.0], [0.0, 3.0], [0.0, 3.0]]
+    """
+    size = np.clip(mean, unit, most)
+    share = np.minimum(mean / size, 1.0)
+    count = np.rint(queries * share - 2 * np.sqrt(queries * share * (1 - share)))
+    rows: Floats = np.where(np.arange(queries)[:, None] < count, size, 0.0)
+    return rows
 
 
 def needed(target: float, level: float) -> int:
