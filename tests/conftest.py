@@ -5,6 +5,7 @@ import signal
 import pytest
 
 import foils
+from browsing import browser  # noqa: F401 - a fixture; one for all, since one process has one
 from foils.stages import Context
 from little import HashEncoder, OverlapReranker, make_beir
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from browsing import browser, opened  # noqa: F401
+from browsing import opened
 from foils.audit.judges.people import Labels
 from foils.audit.page import page, write_page
 from foils.core.errors import DataError
@@ -93,7 +93,7 @@ def text(tab, place):
     return tab.text_content(place)
 
 
-def test_labels_by_keyboard(browser, url):  # noqa: F811
+def test_labels_by_keyboard(browser, url):
     with opened(browser, url) as tab:
         assert text(tab, "#query") == "What are the treatments for infection 0?"
         assert tab.locator("#guide").is_visible()
@@ -128,7 +128,7 @@ def test_labels_by_keyboard(browser, url):  # noqa: F811
     assert [(row["query_id"], row["doc_id"]) for row in rows] == [(f"q,{i}", f'd"{i}') for i in range(5)]
 
 
-def test_query_words_are_marked(browser, url):  # noqa: F811
+def test_query_words_are_marked(browser, url):
     with opened(browser, url) as tab:
         assert tab.locator("#candidate mark").all_text_contents() == ["0", "infectious"]
         assert tab.locator("#known mark").all_text_contents() == ["Infections", "treated", "0"]
@@ -138,7 +138,7 @@ def test_query_words_are_marked(browser, url):  # noqa: F811
         assert tab.locator("#known mark").first.evaluate(colour) == "rgba(0, 0, 0, 0)"
 
 
-def test_labels_stay_and_people_do_not_mix(browser, url):  # noqa: F811
+def test_labels_stay_and_people_do_not_mix(browser, url):
     context = browser.new_context()
     tab = context.new_page()
     tab.goto(url)
@@ -161,7 +161,7 @@ def test_labels_stay_and_people_do_not_mix(browser, url):  # noqa: F811
     context.close()
 
 
-def test_goes_on_from_a_file(browser, url, tmp_path):  # noqa: F811
+def test_goes_on_from_a_file(browser, url, tmp_path):
     stream = io.StringIO()
     writer = csv.writer(stream)
     writer.writerow(["query_id", "doc_id", "label", "annotator", "note", "query"])
@@ -178,7 +178,7 @@ def test_goes_on_from_a_file(browser, url, tmp_path):  # noqa: F811
     assert rows[0]["note"] == 'a "note",\nof two lines'
 
 
-def test_a_browser_that_keeps_nothing_says_so(browser, url):  # noqa: F811
+def test_a_browser_that_keeps_nothing_says_so(browser, url):
     context = browser.new_context()
     tab = context.new_page()
     tab.add_init_script("Object.defineProperty(window, 'localStorage', {get() { throw new Error('no'); }})")
@@ -188,7 +188,7 @@ def test_a_browser_that_keeps_nothing_says_so(browser, url):  # noqa: F811
     context.close()
 
 
-def test_on_a_phone(browser, url):  # noqa: F811
+def test_on_a_phone(browser, url):
     """Nothing wider than the screen; the buttons are in reach, and thumbs label."""
     with opened(browser, url, width=360, height=640) as tab:
         assert tab.evaluate("document.documentElement.scrollWidth") <= 360
@@ -205,7 +205,7 @@ def test_on_a_phone(browser, url):  # noqa: F811
         assert text(tab, "#state") == "No. 3 of 5, 2 labelled."
 
 
-def test_hostile_texts_run_nothing(browser, tmp_path):  # noqa: F811
+def test_hostile_texts_run_nothing(browser, tmp_path):
     path = tmp_path / "hostile.html"
     write_page(path, [{**items(1)[0], "document": HOSTILE, "query": HOSTILE, "positive": HOSTILE}], HOSTILE)
     with opened(browser, path.as_uri()) as tab:
@@ -213,7 +213,7 @@ def test_hostile_texts_run_nothing(browser, tmp_path):  # noqa: F811
         assert text(tab, "#candidate") == HOSTILE.replace("\ud800", "?")
 
 
-def test_what_is_saved_is_what_the_audit_reads(browser, data, tmp_path):  # noqa: F811
+def test_what_is_saved_is_what_the_audit_reads(browser, data, tmp_path):
     ids = [(data.queries.id_list([q])[0], data.corpus.id_list([d])[0]) for q, d in ((1, 5), (2, 6), (3, 7))]
     rows = [{"query_id": q, "doc_id": d, "query": "q", "positive": "", "document": "text"} for q, d in ids]
     write_page(tmp_path / "p.html", rows, "t")

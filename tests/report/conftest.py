@@ -7,7 +7,6 @@ import json
 import pytest
 
 import foils
-from browsing import browser  # noqa: F401 - a fixture
 from foils.mine import mine
 from foils.train.journal import write_line
 from little import HashEncoder, make_beir
