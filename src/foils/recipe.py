@@ -26,6 +26,7 @@ _GUARDED = ("guard", "fallback")
 _PHASE = ("name", "teach", "start", "queries", "adds", "data", "share", "rate", *VALUES, *_GUARDED)
 _ALWAYS = ("title", "cite", "family", "needs", "notes")
 _KEYS = (*_ALWAYS, "phases", *VALUES, *_GUARDED)
+_FLOAT = re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)[eE][-+]?\d+$")
 _NAME = re.compile(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*")
 
 
@@ -70,6 +71,25 @@ def label_of(name: str | Path) -> str:
     return Path(name).stem if str(name).endswith((".yaml", ".yml")) else str(name)
 
 
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.2's numbers: to PyYAML, which reads version 1.1, 1e-3 is text."""
+
+
+_Yaml.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def read_yaml(text: str) -> Any:
+    """What YAML holds.
+
+    Raises:
+        yaml.YAMLError: it is none.
+
+    >>> read_yaml("{rate: 1e-3, share: 0.5, steps: 300, name: 1e-3x}")
+    {'rate': 0.001, 'share': 0.5, 'steps': 300, 'name': '1e-3x'}
+    """
+    return yaml.load(text, _Yaml)
+
+
 def read_source(name: str | Path) -> Any:
     """What the YAML of a shipped recipe or of a file holds; see `recipe_of`.
 
@@ -77,7 +97,7 @@ def read_source(name: str | Path) -> Any:
         SpecError: there is no such recipe, or it is not YAML.
     """
     try:
-        return yaml.safe_load(source(name))
+        return read_yaml(source(name))
     except yaml.YAMLError as error:
         raise SpecError(f"recipe {label_of(name)!r}: not YAML: {error}") from None
 

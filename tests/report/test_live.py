@@ -122,7 +122,7 @@ def test_what_is_wrong_is_said(run):
     write_line(run, {**entry(300), "loss": float("nan")})
     assert said()["finite"].tone == "bad"
     record = json.loads((run / "run.json").read_text())
-    record["notes"]["recipe"]["guard"] = "Guard(above=0.2)"
+    record["notes"]["guard"] = "Guard(above=0.2)"
     record["breaches"][0]["fallback"] = None
     (run / "run.json").write_text(json.dumps(record))
     own = said()

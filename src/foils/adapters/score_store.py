@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.core.errors import StoreError
+from foils.adapters.database import is_empty, opened
 
 Keys = NDArray[np.int64]
 
-_WAIT = 60.0  # seconds for another process that is adding
 _COLUMNS = "query INTEGER, doc INTEGER, score REAL, PRIMARY KEY (query, doc)"
 _MAKE = f"CREATE TABLE IF NOT EXISTS scores ({_COLUMNS}) WITHOUT ROWID"
-_EMPTY = "SELECT count(*) FROM sqlite_master"
 _ASKED = "CREATE TEMP TABLE asked (place INTEGER PRIMARY KEY, query INTEGER, doc INTEGER)"
 _FIND = "SELECT place, score FROM asked JOIN scores USING (query, doc)"
 
@@ -58,8 +56,8 @@ class ScoreStore:
             return found
         with self._open() as base:
             base.execute("PRAGMA temp_store = MEMORY")
-            if base.execute(_EMPTY).fetchone() == (0,):
-                return found  # a process was killed at its first scores
+            if is_empty(base):
+                return found
             base.execute(_ASKED)
             asked = zip(range(len(queries)), queries.tolist(), docs.tolist(), strict=True)
             base.executemany("INSERT INTO asked VALUES (?, ?, ?)", asked)
@@ -81,13 +79,5 @@ class ScoreStore:
             rows = zip(queries.tolist(), docs.tolist(), scores.tolist(), strict=True)
             base.executemany("INSERT OR IGNORE INTO scores VALUES (?, ?, ?)", rows)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=_WAIT)) as base, base:
-                yield base
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"{self.path}: stored scores cannot be used ({error}). Make room, or delete the file; its pairs are "
-                "then scored again."
-            ) from error
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return opened(self.path, "stored scores", "its pairs are then scored again")

@@ -16,19 +16,17 @@ def recipes(
     as_json: Json = False,
 ) -> None:
     """List the recipes, or print one."""
-    import yaml
-
-    from foils.recipe import shipped, source
+    from foils.recipe import read_source, shipped, source
     from foils.terminal import recipes as listing
 
     if name is not None:
         text = source(name)
         if as_json:
-            tell(True, {"name": name, **yaml.safe_load(text)}, None)
+            tell(True, {"name": name, **read_source(name)}, None)
         else:
             write(text)
         return
-    listed = [{"name": n, "mine": None, **yaml.safe_load(source(n))} for n in shipped()]
+    listed = [{"name": n, "mine": None, **read_source(n)} for n in shipped()]
     tell(as_json, listed, None if as_json else listing(listed))
 
 

@@ -52,9 +52,7 @@ class Comparison:
     @property
     def verdict(self) -> Literal["better", "worse", "unclear"]:
         """``unclear``: not distinguishable from the baseline at a corrected p below .05."""
-        if not self.p_holm < ALPHA:
-            return "unclear"
-        return "better" if self.difference > 0 else "worse"
+        return verdict(self.difference, self.p_holm)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -212,6 +210,13 @@ def mean_intervals(
     columns = [values for measured in systems.values() for values in measured.values()]
     spans = iter(_intervals(columns, rounds, seed))
     return {name: {measure: next(spans) for measure in measured} for name, measured in systems.items()}
+
+
+def verdict(difference: float, p: float) -> Literal["better", "worse", "unclear"]:
+    """What a difference says at a corrected p: ``unclear`` unless it is below .05."""
+    if not p < ALPHA:
+        return "unclear"
+    return "better" if difference > 0 else "worse"
 
 
 def finite(value: float) -> float | None:

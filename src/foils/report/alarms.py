@@ -102,8 +102,7 @@ def _bounds(one: Training) -> Iterator[Alarm]:
 
 
 def _own_guard(one: Training) -> Guard | None:
-    recipe = one.record.get("notes", {}).get("recipe", {})
-    text = recipe.get("guard") if isinstance(recipe, dict) else None
+    text = one.record.get("notes", {}).get("guard")
     try:
         return parse(str(text), "guard") if text else None  # type: ignore[return-value]
     except FoilsError:

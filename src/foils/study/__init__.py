@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foils.core.collection import Collection
-    from foils.study.comparing import Study
+    from foils.study.finished import Study
     from foils.study.options import StudyOptions
 
 __all__ = ["Study", "StudyOptions", "compare", "read_study"]
@@ -48,17 +48,18 @@ def compare(
 
     Raises:
         SpecError: recipes, models or options that cannot be read or do not fit together.
-        DataError: a split that is not there, or without positives.
+        DataError: a split that is not there or without positives, or queries that are trained and measured on.
         StoreError: the folder holds something else, or the baseline could not be finished.
     """
-    from foils.study.comparing import compare as made
+    from foils.study.comparing import finish
+    from foils.study.options import StudyOptions
 
-    return made(data, recipes, model, out=out, options=options)
+    return finish(data, recipes, model, Path(out), options or StudyOptions())
 
 
 def __getattr__(name: str) -> Any:
     if name == "Study":
-        from foils.study.comparing import Study
+        from foils.study.finished import Study
 
         return Study
     if name in ("StudyOptions", "read_study"):

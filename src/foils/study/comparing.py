@@ -1,4 +1,4 @@
-"""``compare(data, recipes, model, out=…) -> Study``: several ways of training side by side, on one collection."""
+"""Bring a study to its end: what is lacking is run, arm after arm and seed after seed, and the record is written."""
 
 from __future__ import annotations
 
@@ -6,139 +6,38 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from foils.adapters.models import resolve, settled
 from foils.core.collection import Collection
-from foils.core.errors import DataError, FoilsError, SpecError, StoreError
-from foils.core.text import did_you_mean
+from foils.core.errors import FoilsError, StoreError
 from foils.evaluate.measures import parse
 from foils.staging import alone
 from foils.study import running
 from foils.study.arms import START, Arm, arms_of
 from foils.study.estimates import Panel, Rates
+from foils.study.finished import RECORD, Study
 from foils.study.options import StudyOptions
+from foils.study.plan import PLAN, baseline_of, ground_of, planned
 from foils.study.pools import Pool, pool_for, pools_of
-from foils.study.record import KIND, VERSION, Result, read, record_of
-from foils.study.tables import as_csv, as_tex, shown
+from foils.study.record import Result, read, record_of
+from foils.study.tables import as_csv, as_tex
 from foils.study.tasks import CANDIDATES, Ground, Task, write_json
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 log = logging.getLogger(__name__)
 
-RECORD, PLAN = "study.json", "plan.json"
 _CACHE = "cache"
 
 
-@dataclass(frozen=True)
-class Study:
-    """A finished comparison. Printed with Rich.
-
-    Attributes:
-        out: its folder: ``study.json``, ``table.csv``, ``table.tex``, ``runs/ARM-SEED.trec``, ``arms/ARM/SEED``.
-        record: what ``study.json`` says.
-    """
-
-    out: Path
-    record: Mapping[str, Any]
-
-    @classmethod
-    def open(cls, out: str | Path) -> Study:
-        """A finished study from its folder.
-
-        Raises:
-            StoreError: there is none, or of another version.
-        """
-        path = Path(out) / RECORD
-        try:
-            record = json.loads(path.read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(f"{out}: no study here ({RECORD} is missing). foils compare makes one.") from None
-        except ValueError as error:
-            raise StoreError(f"{path}: not JSON ({error}). Give the command of the study again.") from None
-        if record.get("kind") != KIND or record.get("version") != VERSION:
-            raise StoreError(f"{path}: not a study of version {VERSION}. Give the command of the study again.")
-        return cls(Path(out), record)
-
-    @property
-    def advice(self) -> list[str]:
-        """What it says, in sentences."""
-        return list(self.record["advice"])
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Arms that could not be finished, and why."""
-        return dict(self.record["failed"])
-
-    def __getitem__(self, arm: str) -> Mapping[str, Any]:
-        """What the record says of an arm.
-
-        Raises:
-            KeyError: there is none of that name.
-        """
-        found: Mapping[str, Any] = {each["name"]: each for each in self.record["arms"]}[arm]
-        return found
-
-    def __repr__(self) -> str:
-        names = ", ".join(arm["name"] for arm in self.record["arms"])
-        return f"Study({str(self.out)!r}: {names})"
-
-    def __rich__(self) -> RenderableType:
-        return shown(self.record)
-
-
-def compare(
-    data: Collection,
-    recipes: Sequence[Any],
-    model: str | Path,
-    *,
-    out: str | Path,
-    options: StudyOptions | None = None,
-) -> Study:
-    """Train with several recipes from one start model and compare what comes out, with intervals and corrected tests.
-
-    See `foils.compare`.
-    """
-    options, folder = options or StudyOptions(), Path(out)
+def finish(data: Collection, recipes: Sequence[Any], model: str | Path, out: Path, options: StudyOptions) -> Study:
+    """Run what is lacking of a study; see `foils.compare`."""
     arms = arms_of(recipes, options.encoders, str(model))
     parse(options.measures)
-    settings, ground = _settled(data, model, options)
+    settings, ground = ground_of(data, model, options)
     panel = Panel.of(options, ground.data)
-    with alone(folder, lambda: _tell(options, "waiting for another process")):
-        return _Making(folder, settings, ground, options, panel).study(arms)
-
-
-def _settled(data: Collection, model: str | Path, options: StudyOptions) -> tuple[dict[str, Any], Ground]:
-    """What all arms share: as plain values that tell two studies apart, and as what a process needs."""
-    place = settled(resolve(model))
-    for split in filter(None, (options.split, options.test, options.labels)):
-        data.qrels(split)
-    rows = data.query_rows(options.split)
-    if options.max_queries is not None and options.max_queries < len(rows):
-        rows = data.holdout(options.split, options.max_queries / len(rows), 7)[1]
-        data = data.subset({s: (s, rows if s == options.split else data.query_rows(s)) for s in data.splits})
-    for split, queries in ((options.split, rows), (options.test, data.query_rows(options.test))):
-        if not len(queries):
-            raise DataError(f"no query of split {split!r} in {data.name!r} has a positive.", remedy="Name another.")
-    settings = {
-        "collection": data.name,
-        "data": data.fingerprint,
-        "training_queries": len(rows),
-        "model": str(model),
-        "split": options.split,
-        "test": options.test,
-        "labels": options.labels,
-        "measures": list(options.measures),
-        "train": dict(options.train),
-        "budget": list(options.amount()),
-    }
-    measures = tuple(options.measures)
-    shared = (options.split, options.test, options.labels, measures, dict(options.train), options.keep_models)
-    return settings, Ground(data, place, *shared)
+    with alone(out, lambda: _tell(options, "waiting for another process")):
+        return _Making(out, settings, ground, options, panel).study(arms)
 
 
 def _tell(options: StudyOptions, what: str, done: int = 0, total: int = 1) -> None:
@@ -158,8 +57,8 @@ class _Making:
 
     def study(self, arms: list[Arm]) -> Study:
         """Run what is lacking and tell what was found."""
-        plan = self._plan(arms)
-        baseline = _baseline(plan["order"], self.options.baseline or plan.get("baseline"))
+        plan = planned(self.out, self.settings, arms)
+        baseline = baseline_of(plan["order"], self.options.baseline or plan.get("baseline"))
         write_json(self.out / PLAN, plan)
         pools = self._pools(arms)
         start = self._start(arms, baseline)
@@ -181,35 +80,6 @@ class _Making:
         record = record_of(plan, results, self.failed, self.options.rounds, self._estimates(results))
         self._write(record)
         return Study(self.out, record)
-
-    def _plan(self, arms: Sequence[Arm]) -> dict[str, Any]:
-        """The plan in the folder with these arms added.
-
-        Raises:
-            StoreError: the folder holds something else, a study of other settings, or another arm of the same name.
-        """
-        path = self.out / PLAN
-        plan: dict[str, Any] = {"kind": f"{KIND} plan", "settings": self.settings, "arms": {}, "order": [], "pools": []}
-        if path.exists():
-            plan = _read_plan(path)
-            there, asked = plan["settings"], json.loads(json.dumps(self.settings))
-            names = [name for name in asked if there.get(name) != asked[name]]
-            if names:
-                listed = "; ".join(f"{name} is {there.get(name)!r} there and {asked[name]!r} now" for name in names)
-                raise StoreError(f"{self.out}: holds a study of other settings: {listed}. Choose another folder.")
-        elif self.out.exists() and (not self.out.is_dir() or any(self.out.iterdir())):
-            raise StoreError(f"{self.out}: exists and is not a study. Choose another folder.")
-        for arm in arms:
-            identity = json.loads(json.dumps(arm.identity()))
-            if plan["arms"].get(arm.name, {}).get("identity", identity) != identity:
-                raise StoreError(
-                    f"{self.out}: arm {arm.name!r} has another recipe or other models there. Name this one otherwise "
-                    f"(NAME=RECIPE), choose another folder, or remove {self.out / 'arms' / arm.name} and {path}."
-                )
-            text = arm.recipe.text()
-            plan["arms"][arm.name] = {"identity": identity, "recipe": text, "encoders": dict(arm.encoders)}
-            plan["order"] += [] if arm.name in plan["order"] else [arm.name]
-        return plan
 
     def _pools(self, arms: Sequence[Arm]) -> list[Pool]:
         """Search the shared candidates that are lacking; what fails there fails again, and is told, in its arms."""
@@ -317,26 +187,6 @@ class _Making:
         write_json(self.out / RECORD, record)
         (self.out / "table.csv").write_text(as_csv(record), encoding="utf-8", newline="")
         (self.out / "table.tex").write_text(as_tex(record), encoding="utf-8")
-
-
-def _baseline(names: Sequence[str], asked: str | None) -> str:
-    if asked is None:
-        return "in-batch" if "in-batch" in names else names[0]
-    if asked not in (*names, START):
-        guess = did_you_mean(asked, [*names, START])
-        raise SpecError(f"--baseline {asked}: it is none of the arms: {', '.join((START, *names))}.{guess}")
-    return asked
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    try:
-        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        whole = all(name in plan for name in ("settings", "arms", "order", "pools"))
-    except (ValueError, TypeError):
-        whole = False
-    if not whole:
-        raise StoreError(f"{path}: damaged, so this is no study that can go on. Remove it, or choose another folder.")
-    return plan
 
 
 def _serves(there: Mapping[str, Any], identity: Mapping[str, Any], pool: Pool) -> bool:

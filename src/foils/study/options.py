@@ -143,9 +143,11 @@ def read_study(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     import yaml
 
+    from foils.recipe import read_yaml
+
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SpecError(f"{path}: no study can be read here ({error}). Name a YAML file.") from None
     if not isinstance(content, dict):

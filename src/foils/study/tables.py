@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from foils.evaluate.scores import ALPHA
+from foils.evaluate.scores import verdict
 from foils.evaluate.tables import number
 from foils.study.advice import duration, percent
 from foils.study.arms import START
@@ -60,15 +60,12 @@ def _cell(arm: Mapping[str, Any], measure: str, baseline: str) -> Text:
     against = arm["versus"].get(baseline, {}).get(measure)
     if against is not None:
         text.append(f"\n{number(against['difference'], sign=True):>5} {_ends(against, sign=True)}")
-        text.append(f"\n{_p(against['holm']):>5} {verdict(against)}", style=_STYLES[verdict(against)])
+        text.append(f"\n{_p(against['holm']):>5} {_verdict(against)}", style=_STYLES[_verdict(against)])
     return text
 
 
-def verdict(against: Mapping[str, Any]) -> str:
-    """``better``, ``worse`` or ``unclear``, by the corrected p."""
-    if against["holm"] >= ALPHA:
-        return "unclear"
-    return "better" if against["difference"] > 0 else "worse"
+def _verdict(against: Mapping[str, Any]) -> str:
+    return verdict(against["difference"], against["holm"])
 
 
 def _costs(record: Mapping[str, Any]) -> RenderableType:

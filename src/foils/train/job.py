@@ -220,7 +220,7 @@ def prepare(
         dev=dev,
         options=settled,
         out=place.out,
-        notes=spec.notes,
+        notes={**spec.notes, "guard": repr(spec.guard)},
         data=data,
         spec=spec,
         student=both.student,

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from foils.adapters.database import is_empty, opened
 from foils.adapters.llm.messages import Reply
-from foils.core.errors import StoreError
 from foils.core.noise import key_of
 
-_WAIT = 60.0  # seconds for another process that is adding
 _COLUMNS = "key TEXT PRIMARY KEY, prompt TEXT, text TEXT, finish TEXT, read INTEGER, written INTEGER, model TEXT"
 _MAKE = f"CREATE TABLE IF NOT EXISTS replies ({_COLUMNS}) WITHOUT ROWID"
-_EMPTY = "SELECT count(*) FROM sqlite_master"
 _CHUNK = 500
 
 
@@ -44,8 +42,8 @@ class Kept:
         if not keys or not self.path.exists():
             return found
         with self._open() as base:
-            if base.execute(_EMPTY).fetchone() == (0,):
-                return found  # a process was killed at its first reply
+            if is_empty(base):
+                return found
             for start in range(0, len(keys), _CHUNK):
                 chunk = keys[start : start + _CHUNK]
                 marks = ",".join("?" * len(chunk))
@@ -66,13 +64,5 @@ class Kept:
             row = (key, prompt, reply.text, reply.finish, *reply.tokens, reply.model)
             base.execute("INSERT OR IGNORE INTO replies VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self.path, timeout=_WAIT)) as base, base:
-                yield base
-        except sqlite3.Error as error:
-            raise StoreError(
-                f"{self.path}: kept replies cannot be used ({error}). Make room, or delete the file; what it held is "
-                "then asked again."
-            ) from error
+    def _open(self) -> AbstractContextManager[sqlite3.Connection]:
+        return opened(self.path, "kept replies", "what it held is then asked again")

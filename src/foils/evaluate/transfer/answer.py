@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.core.errors import need
-from foils.evaluate.scores import ALPHA, finite
+from foils.evaluate.scores import finite, verdict
 from foils.evaluate.significance import holm, interval, sign_flip
 
 Floats = NDArray[np.float64]
@@ -64,9 +64,7 @@ class Versus:
     @property
     def verdict(self) -> Literal["better", "worse", "unclear"]:
         """``worse`` is a regression: lower, at a corrected p below .05."""
-        if not self.p_holm < ALPHA:
-            return "unclear"
-        return "better" if self.difference > 0 else "worse"
+        return verdict(self.difference, self.p_holm)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
