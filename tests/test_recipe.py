@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foils.core.errors import SpecError
-from foils.recipe import load_recipe
+from foils.recipe import load_recipe, read_yaml
 
 GOOD = """
 title: Two
@@ -80,6 +80,38 @@ def test_what_is_refused(tmp_path, old, new, message):
     assert old in GOOD
     with pytest.raises(SpecError, match=message):
         read(tmp_path, GOOD.replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1e-3", 0.001),
+        ("1E3", 1000.0),
+        ("-2.5e+2", -250.0),
+        (".5e1", 5.0),
+        ("1_000e0", 1000.0),
+        ("0.1", 0.1),
+        ("12", 12),
+        ("'1e-3'", "1e-3"),
+        ("1e-3x", "1e-3x"),
+        ("e3", "e3"),
+        ("2020-01-02e", "2020-01-02e"),
+        ("1e", "1e"),
+    ],
+)
+def test_numbers_are_those_of_yaml_1_2(text, value):
+    found = read_yaml(f"rate: {text}")["rate"]
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1.0e-3", "0.001", "'0.001'"])
+def test_a_rate_in_scientific_notation_is_a_rate(tmp_path, written):
+    text = GOOD.replace("rate: 0.5", f"rate: {written}")
+    if "'" in written:
+        with pytest.raises(SpecError, match="rate"):
+            read(tmp_path, text)
+    else:
+        assert read(tmp_path, text).phases[2].rate == 0.001
 
 
 def test_a_teacher_that_nobody_uses_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -84,6 +85,7 @@ def figures(seen, **given):
         "overlap": 0.4,
         "proxies": {"agreed": 0.3, "above_positive": 0.45, "near_copy": 0.0},
         "test_queries": 2000,
+        "shared": 0,
         "copies": 0.0,
         "long_documents": 0.0,
         "unjudged": 0,
@@ -118,6 +120,7 @@ def test_the_first_rule_that_holds_decides(given, recipe, rule, seen):
     ("given", "rule"),
     [
         ({"test_queries": 0}, "no-test"),
+        ({"shared": 1500}, "shared-queries"),
         ({"kind": "static"}, "static-model"),
         ({"overlap": 0.1}, "overlap"),
         ({"proxies": {**SPARSE, "near_copy": 0.05}}, "near-copies"),
@@ -135,6 +138,29 @@ def test_remarks_are_made_where_their_figures_say_so(given, rule, seen):
 def test_power_is_what_the_test_queries_allow(seen):
     (power,) = remarks(figures(seen, test_queries=50))
     assert "about 0.119 nDCG@10" in power.text  # 2.8 · .3 / √50, as losses.md has it
+
+
+@pytest.mark.parametrize("given", [{"shared": 1}, {"test_queries": 0}])
+def test_no_command_measures_memory_or_what_is_not_there(given, seen):
+    measuring = [line.split()[1] for line in commands(figures(seen), "phase1", "DATA")]
+    assert {"evaluate", "compare"} < set(measuring)
+    rest = [line.split()[1] for line in commands(figures(seen, **given), "phase1", "DATA")]
+    assert rest == [name for name in measuring if name not in ("evaluate", "compare")]
+    assert "power" not in [remark.rule for remark in remarks(figures(seen, **given))]
+
+
+def test_splits_that_judge_the_same_queries_are_told(seen, beir, tmp_path):
+    """As cranfield's test_sparse, one label of each query of test: `leaks` leaves out a split's own family."""
+    assert seen.shared == 0
+    folder = tmp_path / "both"
+    shutil.copytree(beir, folder)
+    lines = (folder / "qrels" / "test.tsv").read_text().splitlines()
+    (folder / "qrels" / "test_sparse.tsv").write_text("\n".join(lines[:8]) + "\n")
+    sparse = {line.split("\t")[0] for line in lines[1:8]}
+    report = json.loads(run("advise", str(folder), "--split", "test_sparse", "--json").splitlines()[0])
+    assert (report["look"]["shared"], report["look"]["leaks"]) == (len(sparse), 0)
+    assert "shared-queries" in [remark["rule"] for remark in report["remarks"]]
+    assert {line.split()[1] for line in report["commands"]} == {"train", "mine", "audit"}
 
 
 def test_commands_are_commands(seen):

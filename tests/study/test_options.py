@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 from foils.core.errors import DataError, ModelError, SpecError
@@ -11,6 +12,7 @@ from foils.recipe import load_recipe
 from foils.study import StudyOptions, compare, read_study, running
 from foils.study.arms import arms_of
 from foils.study.budget import each_phase, steps_of
+from foils.study.plan import ground_of
 from foils.study.pools import leading, pools_of
 from foils.study.tasks import Ground
 from foils.train.student import open_student
@@ -189,6 +191,31 @@ def test_the_command_line_refuses_before_it_runs(words_path, start_path, tmp_pat
     assert "exists and is not a study" in run(*base, "-r", "in-batch", code=1)
     report = json.loads(run(*base, "-r", "in-batch", "--json", code=1))
     assert (report["kind"], report["exit_code"]) == ("StoreError", 1)
+
+
+@pytest.mark.parametrize(("count", "says"), [(3, "3 of the 3 queries"), (1, "1 of the 1 queries")])
+def test_what_is_trained_on_is_not_measured_on(count, says, words, start_path, tmp_path, monkeypatch):
+    """Two splits of the same queries, as cranfield's `test_sparse` and `test`: what would be measured is memory."""
+    monkeypatch.setattr(running, "in_a_process", lambda *given: pytest.fail("something was run"))
+    train = words.query_rows("train")
+    both = words.subset({"train": ("train", train), "test": ("train", train[:count])})
+    with pytest.raises(DataError, match=f"{says} of split 'test' are in 'train', too.*Pass another --split or --test"):
+        compare(both, ["in-batch"], start_path, out=tmp_path / "s", options=StudyOptions())
+    assert not (tmp_path / "s").exists()
+
+
+def test_queries_that_are_cut_away_may_be_measured_on(words, start_path):
+    train = words.query_rows("train")
+    given = StudyOptions(max_queries=len(train) // 2)
+    kept = ground_of(words, start_path, given)[1].data.query_rows("train")
+    rest = np.setdiff1d(train, kept)
+    apart = words.subset({"train": ("train", train), "test": ("train", rest)})
+    settings, ground = ground_of(apart, start_path, given)
+    assert settings["training_queries"] == len(kept)
+    assert ground.data.query_rows("test").tolist() == rest.tolist()
+    mixed = words.subset({"train": ("train", train), "test": ("train", [*rest, kept[0]])})
+    with pytest.raises(DataError, match=f"1 of the {len(rest) + 1} queries"):
+        ground_of(mixed, start_path, given)
 
 
 def test_python_refuses_the_same(words, start_path, tmp_path):

@@ -18,6 +18,8 @@ from foils.core.pairs import Pairs
 from foils.core.schedule import Step
 from foils.follow import follow
 from foils.recipe import load_recipe
+from foils.report.alarms import own_guard
+from foils.report.subject import find_subject
 from foils.train import (
     Fallback,
     Guard,
@@ -102,6 +104,7 @@ def test_each_bound_is_broken_for_real(learnable, static_path, still_path, rando
         train(learnable, spec, str(model), out=tmp_path / "run", options=options)
     (stopped,) = json.loads((tmp_path / "run" / "run.json").read_text())["breaches"]
     assert (stopped["what"], stopped["fallback"]) == (what, None)
+    assert own_guard(find_subject(tmp_path / "run").trainings[0]) == guard  # as the page reads it
     # The same command says the same; with a fallback it goes on.
     with pytest.raises(BreachError, match=f"stopped at step {stopped['step']}"):
         train(learnable, spec, str(model), out=tmp_path / "run", options=options)

@@ -67,6 +67,7 @@ class Look:
         long_documents: share of documents beyond 256 words.
         queries: queries of the split.
         test_queries: queries of the split ``test``; 0 without one.
+        shared: queries of the split that are in ``test``, too, as where two splits judge the same queries.
         leaks: training queries that are asked in a held-out split, too.
         unjudged: queries without a positive in any split.
         labels: mean positives a query.
@@ -93,6 +94,7 @@ class Look:
     long_documents: float
     queries: int
     test_queries: int
+    shared: int
     leaks: int
     unjudged: int
     labels: float
@@ -150,6 +152,7 @@ def look(
         long_documents=float((words > _LONG).mean()),
         queries=len(rows),
         test_queries=len(data.query_rows("test")) if "test" in data.splits else 0,
+        shared=len(data.leaks(split, "test")) if "test" in data.splits else 0,
         leaks=len(np.unique(np.concatenate([np.zeros(0, np.int32), *leaks]))),
         unjudged=len(data.unjudged),
         labels=float(every.mean()),

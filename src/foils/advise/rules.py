@@ -129,6 +129,13 @@ def _power(look: Look) -> Reason:
     if not look.test_queries:
         text = "There is no split test, so nothing can be compared: hold some queries out."
         return Reason("no-test", text, "losses: choosing and measuring on the same queries")
+    if look.shared:
+        text = (
+            f"{look.shared:,} of the {look.test_queries:,} test queries are those of the split {look.split}: what is "
+            "trained on them and measured on test measures memory. Nothing below does that; hold queries out, or pass "
+            "another --split."
+        )
+        return Reason("shared-queries", text, "foils compare refuses it")
     size = 2.8 * SPREAD / math.sqrt(look.test_queries)
     text = (
         f"{look.test_queries:,} test queries show differences of about {size:.3f} nDCG@10 and more between unlike "
@@ -144,15 +151,19 @@ def commands(look: Look, recipe: str, source: str) -> list[str]:
         look: the figures.
         recipe: what to begin with.
         source: the collection, as it was named.
+
+    Returns:
+        Command lines; none that measures where test queries are trained on or there are none.
     """
     model = look.model or "MODEL"
     split = "" if look.split == "train" else f" --split {look.split}"
     others = {"phase1": "phase1,phase3", "phase2": "phase1,phase2,phase3", "phase3": "phase1,phase2,phase3"}[recipe]
-    made = [
-        f"foils train {source} --recipe {recipe} --model {model}{split} -o RUN",
-        f"foils evaluate {source} --baseline start={model} --model {recipe}=RUN/model",
-        f"foils compare {source} --recipes {others} --model {model}{split} --baseline phase1 --seeds 3 -o STUDY",
-    ]
+    made = [f"foils train {source} --recipe {recipe} --model {model}{split} -o RUN"]
+    if look.test_queries and not look.shared:
+        made += [
+            f"foils evaluate {source} --baseline start={model} --model {recipe}=RUN/model",
+            f"foils compare {source} --recipes {others} --model {model}{split} --baseline phase1 --seeds 3 -o STUDY",
+        ]
     pipeline = "Dense('student', k=100) >> PositiveAware() >> Top(k=4)"
     mine = f'foils mine {source} "{pipeline}" --encoder student=RUN/model{split} -o NEG'
     return [*made, mine, "foils audit NEG --budget 300 -o AUDIT"]

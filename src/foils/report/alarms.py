@@ -85,7 +85,7 @@ def _finite(one: Training) -> Iterator[Alarm]:
 
 
 def _bounds(one: Training) -> Iterator[Alarm]:
-    own = _own_guard(one)
+    own = own_guard(one)
     since = max((int(entry["back"]) for entry in one.record.get(BREACHES, ()) if entry.get("fallback")), default=0)
     history = [entry for entry in one.history if all(not isinstance(value, str) for value in entry.values())]
     if not history or not looks(history, since):
@@ -101,7 +101,8 @@ def _bounds(one: Training) -> Iterator[Alarm]:
             yield Alarm("bad" if bound is not None else "warn", f"{_sentence(described(entry))}.{watched}", name)
 
 
-def _own_guard(one: Training) -> Guard | None:
+def own_guard(one: Training) -> Guard | None:
+    """The guard that a training was given, as its record notes it."""
     text = one.record.get("notes", {}).get("guard")
     try:
         return parse(str(text), "guard") if text else None  # type: ignore[return-value]
