@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from foils.cli.options import DataOption, Json, Seed, loaded
+from foils.cli.options import (
+    DataOption,
+    Json,
+    LLMBudget,
+    LLMConcurrency,
+    LLMPrice,
+    LLMUrl,
+    Offline,
+    Seed,
+    loaded,
+)
 from foils.cli.output import tell
 from foils.core.errors import SpecError
 
@@ -37,23 +47,14 @@ def audit(
     page: Annotated[
         Path | None, typer.Option(metavar="FILE.html", help="Write the sheet as a page to label in, too.")
     ] = None,
-    llm_url: Annotated[
-        str | None, typer.Option(metavar="URL", help="Of an OpenAI-compatible endpoint; $FOILS_LLM_URL.")
-    ] = None,
-    llm_price: Annotated[
-        list[str] | None,
-        typer.Option(metavar="READ,WRITTEN", help="Cost of a million tokens; repeat for a strong model."),
-    ] = None,
-    llm_budget: Annotated[
-        float | None, typer.Option(metavar="N", help="Most that models may cost; in tokens without --llm-price.")
-    ] = None,
+    llm_url: LLMUrl = None,
+    llm_price: LLMPrice = None,
+    llm_budget: LLMBudget = None,
     llm_prompt: Annotated[
         str, typer.Option(metavar="PROMPT", help="judge-list, judge-pair, or a file; see foils prompts.")
     ] = "judge-list",
-    llm_concurrency: Annotated[
-        int, typer.Option(metavar="N", help="Questions asked at a time; 1 for a small server of your own.")
-    ] = 8,
-    offline: Annotated[bool, typer.Option("--offline", help="Use only replies of models that are kept.")] = False,
+    llm_concurrency: LLMConcurrency = 8,
+    offline: Offline = False,
     complete: Annotated[
         bool, typer.Option("--complete", help="What the qrels do not list was looked at and is irrelevant.")
     ] = False,

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from foils.cli.arguments import named_models, named_values
-from foils.cli.options import Encoders, Json, loaded
+from foils.cli.options import Encoders, Json, LLMBudget, LLMPrice, LLMUrl, loaded
 from foils.cli.output import tell
 from foils.core.errors import SpecError
 
@@ -38,14 +38,9 @@ def compare(
     ] = None,
     cheap: Annotated[str | None, typer.Option(metavar="JUDGE", help="Of all negatives; --judge corrects it.")] = None,
     judged: Annotated[int | None, typer.Option(help="Negatives of each arm to judge; 300 by default.")] = None,
-    llm_url: Annotated[str | None, typer.Option(metavar="URL", help="Of an endpoint, for llm: judges.")] = None,
-    llm_price: Annotated[
-        list[str] | None,
-        typer.Option(metavar="READ,WRITTEN", help="Cost of a million tokens; repeat for a second."),
-    ] = None,
-    llm_budget: Annotated[
-        float | None, typer.Option(metavar="N", help="Most that models may cost, of all arms; else in tokens.")
-    ] = None,
+    llm_url: LLMUrl = None,
+    llm_price: LLMPrice = None,
+    llm_budget: LLMBudget = None,
     measure: Annotated[list[str] | None, typer.Option(help="ir-measures name; repeat.")] = None,
     pairs: Annotated[Literal["baseline", "all"] | None, typer.Option(help="Differences to report and correct.")] = None,
     max_queries: Annotated[int | None, typer.Option(help="Train on so many queries at most.")] = None,

@@ -31,6 +31,23 @@ QueryPrompt = Annotated[str | None, typer.Option(help="Put before queries; the m
 DocumentPrompt = Annotated[str | None, typer.Option(help="Put before documents; the model's own by default.")]
 Precision = Annotated[precision.Precision, typer.Option(help="Of models that mine; auto is bfloat16 where it is fast.")]
 
+LLMUrl = Annotated[
+    str | None, typer.Option("--llm-url", metavar="URL", help="Of an OpenAI-compatible endpoint; $FOILS_LLM_URL.")
+]
+LLMPrice = Annotated[
+    list[str] | None,
+    typer.Option("--llm-price", metavar="READ,WRITTEN", help="Cost of a million tokens; repeat for a second model."),
+]
+LLMBudget = Annotated[
+    float | None,
+    typer.Option("--llm-budget", metavar="N", help="Most that models may cost in all; in tokens without --llm-price."),
+]
+LLMConcurrency = Annotated[
+    int,
+    typer.Option("--llm-concurrency", metavar="N", help="Questions asked at a time; 1 for a small server of your own."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use only replies of models that are kept.")]
+
 
 def loaded(source: str) -> Collection:
     """The collection that DATA names."""

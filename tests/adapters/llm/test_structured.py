@@ -94,6 +94,28 @@ def test_unreadable_replies_are_asked_for_once_more_and_then_kept(tmp_path):
     assert [(one.value, one.problem) for one in again] == [(one.value, one.problem) for one in made]
 
 
+def test_what_follows_the_schema_and_is_wrong_is_asked_for_again(tmp_path):
+    """A grade that the question forbids counts as unreadable; of several values the last without a fault is taken."""
+
+    def behave(body, number):
+        forbidden = body["messages"][0]["content"]
+        if forbidden == "2":
+            return said('{"grade": 2}')
+        if forbidden == "1":
+            return said('{"grade": 3}, no, {"grade": 1}')
+        return said('{"grade": 0}' if body["seed"] == 0 else '{"grade": 3}')
+
+    def unless(forbidden):
+        return lambda value: "forbidden" if value["grade"] == forbidden else None
+
+    with Server(behave) as server:
+        llm = LLM(Endpoint("m", server.url), cache=tmp_path)
+        made = ask(llm, [asking(str(i)) for i in range(3)], checks=[unless(i) for i in range(3)])
+        assert server.asked == 5
+    found = [(one.value and one.value["grade"], one.problem) for one in made]
+    assert found == [(3, None), (3, None), (None, "forbidden")]
+
+
 def test_what_is_too_long_is_not_asked_again(tmp_path):
     with Server(lambda body, number: serving.status(413, "large")) as server:
         (made,) = ask(LLM(Endpoint("m", server.url), cache=tmp_path), [asking()])

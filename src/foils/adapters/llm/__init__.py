@@ -1,5 +1,6 @@
 """Language models behind OpenAI-compatible HTTP endpoints, or any function in their place."""
 
+from foils.adapters.llm.access import Access, AnyModel, announce, opened, spent
 from foils.adapters.llm.client import LLM, Model
 from foils.adapters.llm.endpoint import Endpoint, Patience
 from foils.adapters.llm.errors import BudgetError, LLMError, OfflineError
@@ -12,7 +13,9 @@ from foils.adapters.llm.structured import Answer, ask
 __all__ = [
     "LLM",
     "Absent",
+    "Access",
     "Answer",
+    "AnyModel",
     "BudgetError",
     "Endpoint",
     "Estimate",
@@ -26,8 +29,11 @@ __all__ = [
     "Reply",
     "Request",
     "Spending",
+    "announce",
     "ask",
     "count_tokens",
+    "opened",
     "prompt",
     "shipped",
+    "spent",
 ]

@@ -19,7 +19,7 @@ from foils.core.text import did_you_mean
 
 _KEYS = ("title", "task", "version", "notes", "fields", "tokens", "system", "user", "schema")
 THINKING = 2048  # tokens for models that think before they answer
-_TAGS = re.compile(r"<(/?\s*(?:query|document|known)\b)", re.IGNORECASE)
+_TAGS = re.compile(r"<(/?\s*(?:query|document|known|example)\b)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,13 @@ class Estimate:
     most: tuple[int, int]
     cost: tuple[float, float] | None
 
+    def __str__(self) -> str:
+        """In words: calls, tokens, cost."""
+        money = "" if self.cost is None else f", cost {self.cost[0]:.4g}, at most {self.cost[1]:.4g}"
+        kept = f" ({self.kept:,} replies are kept)" if self.kept else ""
+        read, written = self.tokens
+        return f"{self.requests - self.kept:,} calls{kept}, about {read:,} + {written:,} tokens{money}"
+
     def __add__(self, other: Estimate) -> Estimate:
         """Of both; the cost is known if both are."""
         known = self.cost is not None and other.cost is not None

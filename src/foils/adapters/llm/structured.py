@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ def _no_number(name: str) -> None:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_no_number)
+Check = Callable[[Any], str | None]
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
@@ -48,7 +49,13 @@ class Answer:
     reply: Reply
 
 
-def ask(llm: LLM, requests: Sequence[Request], progress: Progress | None = None, tries: int = 2) -> list[Answer]:
+def ask(
+    llm: LLM,
+    requests: Sequence[Request],
+    progress: Progress | None = None,
+    tries: int = 2,
+    checks: Sequence[Check] | None = None,
+) -> list[Answer]:
     """An answer to each request, in their order; unreadable replies are asked for again with another seed.
 
     What is still unreadable then stays so, and is kept: the same run again asks for nothing.
@@ -58,18 +65,21 @@ def ask(llm: LLM, requests: Sequence[Request], progress: Progress | None = None,
         requests: with a schema each.
         progress: see `foils.adapters.llm.LLM.replies`.
         tries: for each request, at least 1.
+        checks: of each request, what else is wrong with a value that follows the schema; None if nothing. A value with
+            a fault is asked for again like one that cannot be read.
 
     Raises:
         OfflineError, BudgetError, LLMError: as `foils.adapters.llm.LLM.replies`.
     """
-    answers = [answer(request, reply) for request, reply in zip(requests, llm.replies(requests, progress), strict=True)]
+    more: Sequence[Check | None] = checks or [None] * len(requests)
+    answers = [answer(*row) for row in zip(requests, llm.replies(requests, progress), more, strict=True)]
     for number in range(1, tries):
         bad = [i for i, made in enumerate(answers) if made.problem is not None and made.reply.finish != "refused"]
         if not bad:
             break
         again = [_another(requests[i], number, answers[i]) for i in bad]
         for i, request, reply in zip(bad, again, llm.replies(again), strict=True):
-            answers[i] = answer(request, reply)
+            answers[i] = answer(request, reply, more[i])
     return answers
 
 
@@ -79,8 +89,8 @@ def _another(request: Request, number: int, made: Answer) -> Request:
     return replace(request, seed=request.seed + number, max_tokens=room * request.max_tokens)
 
 
-def answer(request: Request, reply: Reply) -> Answer:
-    """The value in a reply."""
+def answer(request: Request, reply: Reply, check: Check | None = None) -> Answer:
+    """The value in a reply: the last that has no fault."""
     if reply.finish == "refused":
         return Answer(None, f"refused: {reply.text}", reply)
     if reply.finish == "content_filter":
@@ -91,6 +101,8 @@ def answer(request: Request, reply: Reply) -> Answer:
     if not values:
         return Answer(None, "no JSON" if reply.text.strip() else "empty", reply)
     faults = [None if request.schema is None else fault(value, request.schema) for value in values]
+    if check is not None:
+        faults = [check(value) if wrong is None else wrong for value, wrong in zip(values, faults, strict=True)]
     for value, problem in zip(reversed(values), reversed(faults), strict=True):
         if problem is None:
             return Answer(value, None, reply)

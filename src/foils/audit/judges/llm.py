@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,21 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.llm import (
-    LLM,
-    Absent,
-    Answer,
-    Endpoint,
-    Estimate,
-    Function,
-    Model,
-    Price,
-    Request,
-    Spending,
-    ask,
-    prompt,
-)
-from foils.adapters.llm.endpoint import address
+from foils.adapters.llm import LLM, Access, Answer, AnyModel, Estimate, announce, ask, opened, prompt, spent
 from foils.adapters.llm.structured import answer
 from foils.audit.judges.asking import GRADES, Asker, Group
 from foils.audit.judges.protocol import IRRELEVANT, RELEVANT, UNKNOWN, JudgeKind, Rows, Verdicts
@@ -34,47 +19,31 @@ from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.pairs import Pairs
 
-_LOG = logging.getLogger(__name__)
-
 FLAGGED = 0.2  # share that the cheap model will find relevant about, for estimates (RLHN's dump: 15 %)
 STAGES = 2
 
-AnyModel = str | Model | Callable[..., Any]
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class LLMOptions:
-    """How to ask language models.
+class LLMOptions(Access):
+    """How to ask language models that judge: see `foils.adapters.llm.Access` for how they are reached.
 
     Attributes:
-        url: of the endpoint; ``FOILS_LLM_URL`` or ``OPENAI_BASE_URL`` by default.
-        prices: of each model, in their order; of one for all, or none.
-        budget: that may be spent in all: money where prices are known, else tokens.
         prompt: a shipped prompt or a file: for lists (``judge-list``) or for single documents (``judge-pair``).
         at: grade from which a document counts as relevant.
-        offline: only kept replies may be used.
-        concurrency: questions asked at a time.
 
     Raises:
         SpecError: a number out of its bounds.
     """
 
-    url: str | None = None
-    prices: tuple[Price, ...] = ()
-    budget: float | None = None
     prompt: str | Path = "judge-list"
     at: int = 2
-    offline: bool = False
-    concurrency: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.at not in GRADES[2:]:
             raise SpecError(f"at={self.at}: documents are graded 0 to 3; relevant is from 1, 2 or 3 on.")
-        if self.budget is not None and not self.budget >= 0:
-            raise SpecError(f"budget {self.budget}: it must be at least 0.")
-        if self.concurrency < 1:
-            raise SpecError(f"concurrency {self.concurrency}: at least one question is asked at a time.")
 
 
 class LLMJudge:
@@ -112,11 +81,7 @@ class LLMJudge:
         if not 1 <= len(models) <= STAGES:
             raise SpecError(f"{len(models)} models: one judges, or a cheap one and a strong one: llm:CHEAP,STRONG.")
         self.options = options
-        spending = _spending(len(models), options)
-        self._llms = [
-            LLM(_model(one, options), spent, cache, offline=options.offline, concurrency=options.concurrency)
-            for one, spent in zip(models, spending, strict=True)
-        ]
+        self._llms = opened(models, options, cache)
         self.name = "llm:" + ",".join(llm.model.name for llm in self._llms)
         self._asker = Asker(data, pairs, prompt(options.prompt))
         self._progress = progress
@@ -170,8 +135,6 @@ class LLMJudge:
 
     def facts(self) -> Mapping[str, Any]:
         """Models, prompt, grades, what could not be read, and what it took."""
-        spent = [llm.spending for llm in self._llms]
-        cost = [one.cost for one in spent]
         told: dict[str, Any] = {
             "models": [llm.model.name for llm in self._llms],
             "prompt": self._asker.prompt.label,
@@ -179,13 +142,9 @@ class LLMJudge:
             "pairs": self._pairs,
             "grades": {str(grade): self._grades[grade] for grade in GRADES[1:]},
             "undecided": self._grades[UNKNOWN],
-            "calls": sum(one.asked for one in spent),
-            "kept": sum(one.kept for one in spent),
-            "tokens": [sum(one.tokens[i] for one in spent) for i in range(2)],
             "problems": dict(sorted(self._problems.items())),
+            **spent(self._llms),
         }
-        if all(one is not None for one in cost):
-            told["cost"] = float(sum(one for one in cost if one is not None))
         if len(self._llms) > 1:
             told |= {"flagged": self._flagged, "confirmed": self._confirmed}
         return told
@@ -194,7 +153,7 @@ class LLMJudge:
         """A grade of each pair, -1 where there is no decision, and its reason."""
         groups = self._asker.groups(query, doc)
         requests = self._asker.requests(groups)
-        self._announce(llm, requests)
+        announce(llm, requests)
         report = self._progress
         tell = None if report is None else lambda done, total: report(f"asking {llm.model.name}", done, total)
         answers = ask(llm, requests, tell)
@@ -202,18 +161,6 @@ class LLMJudge:
         for group, found in zip(groups, answers, strict=True):
             self._read(group, found, grade, reason)
         return grade, reason
-
-    def _announce(self, llm: LLM, requests: Sequence[Request]) -> None:
-        """Say what it will cost, before it does."""
-        found = llm.estimate(requests)
-        if found.requests > found.kept and not llm.offline:
-            money = "" if found.cost is None else f", cost {found.cost[0]:.4g}, at most {found.cost[1]:.4g}"
-            kept = f" ({found.kept:,} replies are kept)" if found.kept else ""
-            calls = f"{found.requests - found.kept:,} calls{kept}"
-            read, written = found.tokens
-            _LOG.info(
-                "asking %s: %s, about %s + %s tokens%s", llm.model.name, calls, f"{read:,}", f"{written:,}", money
-            )
 
     def _read(self, group: Group, answer: Answer, grade: NDArray[np.int8], reason: list[str]) -> None:
         for place, (given, text) in zip(group.places, self._asker.read(group, answer), strict=True):
@@ -243,27 +190,3 @@ class LLMJudge:
         cost = None if price is None or most.cost is None else (price.of(tokens), most.cost[1])
         calls = min(most.requests, max(1, round(most.requests * FLAGGED))) if most.requests else 0
         return [known, Estimate(calls, min(most.kept, calls), tokens, most.most, cost)]
-
-
-def _model(given: AnyModel, options: LLMOptions) -> Model:
-    if isinstance(given, str):
-        nobody = options.offline and address(options.url) is None
-        return Absent(given.strip()) if nobody else Endpoint(given.strip(), options.url)
-    if hasattr(given, "reply"):
-        return given  # type: ignore[return-value]
-    return Function(given)
-
-
-def _spending(models: int, options: LLMOptions) -> list[Spending]:
-    """A count for each model, within one budget."""
-    prices = options.prices * models if len(options.prices) == 1 else options.prices
-    if len(prices) not in (0, models):
-        raise SpecError(f"{len(prices)} prices for {models} models: give one for all, or one for each in their order.")
-    if not prices:
-        tokens = None if options.budget is None else int(options.budget)
-        made = [Spending(tokens=tokens) for _ in range(models)]
-    else:
-        made = [Spending(price, cost=options.budget) for price in prices]
-    for one in made:
-        one.share([other for other in made if other is not one])
-    return made
