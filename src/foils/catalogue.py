@@ -15,7 +15,7 @@ from foils.core.text import did_you_mean
 _FIELD = re.compile(r"^    (\w+): [^#\n]*#\s*(.*?)\s*$", re.MULTILINE)
 
 
-KINDS: tuple[Kind, ...] = ("stage", "contrast", "loss", "batches", "refresh", "guard", "schedule")
+KINDS: tuple[Kind, ...] = ("stage", "contrast", "loss", "batches", "refresh", "guard", "schedule", "author", "check")
 
 
 def named(name: str) -> type[Declared]:

@@ -60,7 +60,8 @@ def stages(
     as_json: Json = False,
 ) -> None:
     """List the stages that pipelines are made of, the losses and other parts of training, or explain one."""
-    import foils.train  # noqa: F401 - declares losses, contrasts, batches, …
+    import foils.train
+    import foils.writing  # noqa: F401 - declares authors and checks
     from foils.catalogue import describe, named
     from foils.core.spec import registry
     from foils.terminal import parts, stage_page

@@ -29,6 +29,7 @@ __all__ = ["FORMAT", "HEADER", "Collection", "Texts", "family", "strongest"]
 
 FORMAT = 1
 HEADER = "collection.json"
+WRITTEN = "written"  # the split of queries that were written, not asked
 
 
 class _Part(NamedTuple):
@@ -41,10 +42,14 @@ class _Part(NamedTuple):
 def family(split: str) -> str:
     """What a split is for: ``train_sparse`` and ``train`` are views of the same queries, ``validation`` is ``dev``.
 
-    >>> family("train_sparse"), family("Valid.2024")
-    ('train', 'dev')
+    Queries that were written (`WRITTEN`) are for training.
+
+    >>> family("train_sparse"), family("Valid.2024"), family("written")
+    ('train', 'dev', 'train')
     """
     first = split.replace("-", "_").replace(".", "_").split("_")[0].casefold()
+    if split == WRITTEN:
+        return "train"
     return "dev" if first in ("val", "valid", "validation") else first
 
 
@@ -95,6 +100,14 @@ class Collection:
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries"
         return f"Collection({self.name!r}: {sizes}; {', '.join(self.splits)})"
+
+    @property
+    def base(self) -> Collection:
+        """What is searched and evaluated on: the collection without what was written for it; itself where nothing was.
+
+        Rows of the base are the same rows here: what was written follows after them.
+        """
+        return self
 
     @property
     def splits(self) -> tuple[str, ...]:

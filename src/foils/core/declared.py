@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, TypeVar, dataclass_transform
 
 from foils.core.errors import SpecError
 
-Kind = Literal["stage", "contrast", "loss", "batches", "refresh", "guard", "schedule"]
+Kind = Literal["stage", "contrast", "loss", "batches", "refresh", "guard", "schedule", "author", "check"]
 _REGISTRY: dict[str, type[Declared]] = {}
 
 
