@@ -1,10 +1,11 @@
-"""Write docs/stages, docs/training and docs/recipes.md from docstrings and recipes: python scripts/pages.py"""
+"""Write the pages under docs that are made of docstrings and recipes: python scripts/pages.py"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import foils.train  # noqa: F401 - declares losses, contrasts, batches, …
+import foils.train
+import foils.writing  # noqa: F401 - declares authors and checks
 from foils.catalogue import page
 from foils.core.spec import Declared, Kind, registry
 from foils.recipe import load_recipe, shipped
@@ -19,6 +20,7 @@ KINDS: dict[str, Kind] = {
     "guard": "guard",
     "schedules": "schedule",
 }
+WRITING: dict[str, Kind] = {"authors": "author", "checks": "check"}
 DOCS = Path(__file__).parent.parent / "docs"
 _RECIPES = """# Recipes
 
@@ -35,10 +37,11 @@ def pages() -> dict[Path, str]:
     """The text of each page; what plugins declare is not ours to describe."""
     stages = {family: [cls for cls in _ours("stage") if cls.family == family] for family in FAMILIES}  # type: ignore[attr-defined]
     made = {DOCS / "stages" / f"{name}s.md": page(f"{name.capitalize()}s", found) for name, found in stages.items()}
-    for name, kind in KINDS.items():
-        found = _ours(kind)
-        if found:
-            made[DOCS / "training" / f"{name}.md"] = page(name.capitalize(), found)
+    for folder, kinds in (("training", KINDS), ("writing", WRITING)):
+        for name, kind in kinds.items():
+            found = _ours(kind)
+            if found:
+                made[DOCS / folder / f"{name}.md"] = page(name.capitalize(), found)
     recipes = [load_recipe(name) for name in shipped()]
     links = " · ".join(f"[{recipe.name}](#{recipe.name})" for recipe in recipes)
     made[DOCS / "recipes.md"] = _RECIPES + links + "\n" + "".join(map(_section, recipes))
