@@ -114,7 +114,10 @@ def run(tmp_path, negatives):
     write_line(folder, {"begun": 0, "steps": 200})
     for step in range(0, 101, 5):
         if step % 20 == 0:
-            write_line(folder, {"step": step, "eval_nDCG@10": 0.3 + step / 1000, "eval_RR@10": 0.4 + step / 1000})
+            value = 0.3 + step / 1000
+            more = {"eval_span/low": value - 0.02, "eval_span/high": value + 0.03}
+            others = {"eval_task/pairs similarity": 0.7 + step / 5000, "eval_task/some classes": 0.5 - step / 9000}
+            write_line(folder, {"step": step, "eval_nDCG@10": value, "eval_RR@10": 0.1 + value, **more, **others})
         if step:
             write_line(folder, entry(step))
     return folder

@@ -109,7 +109,8 @@ def test_what_is_wrong_is_said(run):
         return {alarm.key: alarm for alarm in alarms(find_subject(folder), now)}
 
     calm = said()
-    assert set(calm) == {"breach 1"}
+    assert set(calm) == {"breach 1", "task some classes"}
+    assert "Some classes fell from the start model's 0.500 to 0.489 at step 100" in calm["task some classes"].text
     assert calm["breach 1"].tone == "warn"  # it fell back
     late = said(now=time.time() + 10_000)
     assert "2 h 46 min" in late["silence"].text
@@ -124,9 +125,11 @@ def test_what_is_wrong_is_said(run):
     record = json.loads((run / "run.json").read_text())
     record["notes"]["guard"] = "Guard(above=0.2)"
     record["breaches"][0]["fallback"] = None
+    write_line(run, {"step": 301, "eval_task/some classes": 0.495, "eval_task/pairs similarity": float("nan")})
     (run / "run.json").write_text(json.dumps(record))
     own = said()
     assert own["above"].tone == "bad"
+    assert not [key for key in own if key.startswith("task")]
     assert own["breach 1"].tone == "bad"
     (run / "run.json").write_text(json.dumps({**record, "status": "finished", "steps": 300, "best_step": 300}))
     assert set(said()) == {"breach 1"}

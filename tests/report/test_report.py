@@ -215,6 +215,88 @@ def test_training_marks_what_happened(run):
     assert {value["kind"] for value in dev.values} == {"nDCG@10", "RR@10"}
 
 
+def test_dev_measures_have_bands_and_tasks_their_falls(run):
+    def training(name="training"):
+        page = page_of(find_subject(run), Settings(examples=0, check=False))
+        section = next(section for section in page.sections if section.name == name)
+        return {getattr(block, "name", getattr(block, "title", "")): block for block in section.blocks}, section
+
+    blocks, section = training()
+    spans = {v["step"]: (v["low"], v["high"]) for v in blocks["dev"].values if v["kind"] == "nDCG@10"}
+    assert spans == {s: pytest.approx((0.28 + s / 1000, 0.33 + s / 1000)) for s in range(0, 101, 20)}
+    assert all("low" not in value for value in blocks["dev"].values if value["kind"] == "RR@10")
+    assert blocks["Dev measures by step"].rows[1] == ["20", "0.3200", "0.4200", "[0.3000, 0.3500]", ""]
+    falls = {(v["kind"], v["step"]): v["value"] for v in blocks["tasks"].values}
+    assert falls["some classes", 100] == pytest.approx(-0.0111, abs=1e-4)
+    assert falls["pairs similarity", 0] == 0
+    assert [b.text for b in section.blocks if b.kind == "words" and "transfer" in b.text] == [
+        "Some classes fell from the start model's 0.500 to 0.489 at step 100. No interval is kept of it: foils transfer "
+        "says whether that is more than luck."
+    ]
+    # Finished, the model that was taken counts; a run of an older version kept neither.
+    record = json.loads((run / "run.json").read_text())
+    curve = [{"step": step, "nDCG@10": 0.3 + (step == 20)} for step in (0, 20, 100)]
+    tasks = [{"step": step, "some classes": 0.5 - step / 9000} for step in (0, 20, 100)]
+    record |= {"status": "finished", "steps": 100, "best_step": 20, "curve": curve, "losses": [], "tasks": tasks}
+    (run / "run.json").write_text(json.dumps(record))
+    (run / "journal.jsonl").unlink()
+    blocks, section = training()
+    assert not [block for block in section.blocks if block.kind == "words" and "transfer" in block.text]
+    assert blocks["Dev measures by step"].head == ("Step", "nDCG@10", "")
+    assert "no interval was kept" in blocks["dev"].note
+
+
+def test_what_language_models_said_and_took(tmp_path):
+    llm = {
+        "name": "llm:small,large",
+        "kind": "llm",
+        "models": ["small", "large"],
+        "prompt": "judge-list 1",
+        "grades": {"0": 200, "1": 60, "2": 20, "3": 10},
+        "pairs": 300,
+        "flagged": 45,
+        "confirmed": 30,
+        "undecided": 10,
+        "problems": {"no JSON": 7, "cut off": 3},
+        "calls": 21,
+        "kept": 4,
+        "tokens": [12345, 678],
+        "cost": 0.0123,
+    }
+    section = audited({**AUDIT, "judge": llm})
+    (facts,) = [block for block in section.blocks if block.kind == "facts"]
+    assert dict(facts.rows) == {
+        "Models": "small, then large",
+        "Prompt": "judge-list 1",
+        "Grades": "0: 200, 1: 60, 2: 20, 3: 10",
+        "Flagged": "45 of 300 by small; 30 of these confirmed by large",
+        "Undecided": "10 (no JSON: 7; cut off: 3)",
+        "Calls": "21; 4 replies were there from before",
+        "Tokens": "12,345 read, 678 written",
+        "Cost": "0.0123, in the money of the prices given",
+    }
+    lost = audited({**AUDIT, "judge": {**llm, "undecided": 30}})
+    assert "10.0 % of the pairs have no decision" in " ".join(b.text for b in lost.blocks if b.kind == "words")
+    one = {"kind": "llm", "models": ["small"], "undecided": 0, "calls": 3, "kept": 0, "tokens": [1, 2]}
+    (facts,) = [block for block in audited({**AUDIT, "judge": one}).blocks if block.kind == "facts"]
+    assert [name for name, _ in facts.rows] == ["Models", "Undecided", "Calls", "Tokens"]
+    assert not [block for block in audited(AUDIT).blocks if block.kind == "facts"]
+
+
+def test_what_nothing_was_judged_of_is_said_of_filters():
+    side = {"items": 90, "judged": 30, "rate": 0.1, "low": 0.05, "high": 0.2}
+    filters = [{"name": "Top(k=4)", "before": {**side, "uncovered": 0.25}, "after": {**side, "uncovered": 0.0}}]
+
+    def table(rows):
+        blocks = audited({**AUDIT, "by": {"filter": rows}}).blocks
+        return next(block for block in blocks if block.kind == "table" and "each filter" in block.title)
+
+    found = table(filters)
+    assert found.rows == [["Top(k=4)", "10.0 % [5.0, 20.0] (25.0 % unjudged)", "10.0 % [5.0, 20.0]", ""]]
+    assert "nothing was judged" in found.note
+    assert table([{"name": "Top(k=4)", "before": side}]).note == ""
+
+
 def test_phases_have_their_own_sections(run, tmp_path):
     whole = tmp_path / "whole"
     (whole / "phases").mkdir(parents=True)
@@ -232,7 +314,8 @@ def test_phases_have_their_own_sections(run, tmp_path):
     assert "survivors" in names
     plots = [block.name for section in page.sections for block in section.blocks if isinstance(block, Plot)]
     assert len(set(plots)) == len(plots)
-    assert [alarm.key for alarm in alarms(find_subject(whole))] == ["warm: breach 1", "hard: breach 1"]
+    said = [alarm.key for alarm in alarms(find_subject(whole))]
+    assert said == [f"{phase}: {key}" for phase in ("warm", "hard") for key in ("breach 1", "task some classes")]
     Outline(report(whole, tmp_path / "page.html", settings=Settings(examples=0, check=False)).read_text())
 
 

@@ -13,8 +13,8 @@ from foils.core.errors import SpecError
 from foils.core.ragged import Lists
 from foils.train import TrainOptions
 from foils.train.checkpoints import folder_of, is_complete, mark, newest, prune
-from foils.train.curve import best_step, curve_of, exhausted
-from foils.train.dev import divide, make_dev, measures
+from foils.train.curve import best_step, curve_of, exhausted, spans_of
+from foils.train.dev import HIGH, LOW, divide, look, make_dev, measures, per_query
 
 
 @pytest.mark.parametrize("depth", [4, 10, 30])
@@ -31,6 +31,25 @@ def test_measures_are_those_of_ir_measures(depth):
     expected = ir_measures.calc_aggregate([nDCG @ 10, RR @ 10], qrels, run)
     assert got["nDCG@10"] == pytest.approx(expected[nDCG @ 10], abs=1e-9)
     assert got["RR@10"] == pytest.approx(expected[RR @ 10], abs=1e-9)
+
+
+def test_a_look_has_the_interval_of_its_queries():
+    rng = np.random.default_rng(1)
+    relevant = Lists(np.arange(301, dtype=np.int64), rng.integers(0, 50, 300).astype(np.int32))
+    found = np.argsort(rng.random((300, 50)), axis=1)[:, :10].astype(np.int32)
+    got = look(found, relevant)
+    values = per_query(found, relevant)["nDCG@10"]
+    assert {name: got[name] for name in ("nDCG@10", "RR@10")} == measures(found, relevant)
+    reach = 1.96 * values.std(ddof=1) / np.sqrt(300)
+    assert (got[LOW], got[HIGH]) == pytest.approx((values.mean() - reach, values.mean() + reach), abs=reach / 5)
+    assert look(found, relevant) == got
+
+
+def test_spans_are_read_where_a_look_has_them():
+    log = [{"step": 0, "eval_nDCG@10": 0.2}, {"step": 5, "loss": 1.0}]
+    log += [{"step": 5, "eval_nDCG@10": 0.3, f"eval_{LOW}": 0.25, f"eval_{HIGH}": 0.4}]
+    assert spans_of(log) == [{"step": 5, "low": 0.25, "high": 0.4}]
+    assert curve_of(log) == [{"step": 0, "nDCG@10": 0.2}, {"step": 5, "nDCG@10": 0.3}]
 
 
 def test_queries_held_out_are_not_trained_on(learnable):

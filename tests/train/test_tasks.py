@@ -38,6 +38,9 @@ def test_they_are_in_the_record_and_change_nothing(learnable, static_path, tasks
     assert run.curve == plain.curve
     assert run.record["settings"] == plain.record["settings"]
     assert "tasks" not in plain.record
+    assert [span["step"] for span in run.record["spans"]] == [point["step"] for point in run.curve]
+    for span, point in zip(run.record["spans"], run.curve, strict=True):
+        assert span["low"] <= point["nDCG@10"] <= span["high"]
     points = run.record["tasks"]
     assert [point["step"] for point in points] == [0, 4, 8, 12]
     assert set(points[0]) == {"step", *(task.key for task in tasks)}

@@ -15,6 +15,7 @@ from typing import Any
 from foils.core.errors import FoilsError
 from foils.core.spec import parse
 from foils.report.figures import count, duration, real
+from foils.report.sections.tasks import regressions
 from foils.report.subject import Subject, Training
 from foils.train.guard.look import look, looks
 from foils.train.guard.record import BREACHES, described, went
@@ -73,6 +74,8 @@ def _running(one: Training, now: float) -> Iterator[Alarm]:
     yield from _bounds(one)
     yield from _stale(one)
     yield from _closing(one)
+    for name, text in regressions(one):
+        yield Alarm("warn", text, f"task {name}")
     yield from _silence(one, now)
 
 

@@ -109,6 +109,12 @@ def zero_rule(text: str) -> Spec:
     }
 
 
+def zero_line() -> Spec:
+    """A dashed line across at 0, as a layer with its own data."""
+    mark = {"type": "rule", "stroke": INK, "strokeDash": [3, 3], "opacity": 0.6}
+    return {"data": {"values": [{"at": 0}]}, "mark": mark, "encoding": {"y": {"field": "at", "type": "quantitative"}}}
+
+
 def over(spec: Spec, *others: Spec) -> Spec:
     """Layers on top of a plot."""
     about = {key: spec[key] for key in ("usermeta",) if key in spec}
@@ -161,9 +167,13 @@ def curves(
     zero: bool = False,
     points: bool = False,
     marks: Sequence[Spec] = (),
+    band: bool = False,
     x: str = "step",
 ) -> Spec:
-    """Lines over steps: values have ``step``, ``kind``, ``value``; ``marks`` are those of `events`."""
+    """Lines over steps: values have ``step``, ``kind``, ``value``; ``marks`` are those of `events`.
+
+    With ``band`` those that have ``low`` and ``high`` get it behind their line.
+    """
     one = len(names) == 1
     colour: Spec = (
         {"value": _LINES[0]} if one else {"field": "kind", "type": "nominal", "scale": lines(names), "legend": None}
@@ -177,10 +187,19 @@ def curves(
     dot: Spec = {"type": "point", "filled": True, "size": 40 if points else 60, "opacity": 1 if points else 0.001}
     layers: list[Spec] = [
         *events(marks),
+        *([_band(base, colour)] if band else []),
         {"mark": {"type": "line", "strokeWidth": 1.8}, "encoding": {**base, "color": colour}},
         {"mark": dot, "encoding": {**base, "color": colour, "tooltip": hover}},
     ]
     return {**({} if one else legend(None, names, lines(names)["range"])), "layer": layers}
+
+
+def _band(base: Spec, colour: Spec) -> Spec:
+    return {
+        "transform": [{"filter": "isValid(datum.low)"}],
+        "mark": {"type": "area", "opacity": 0.14},
+        "encoding": {**base, "y": {**base["y"], "field": "low"}, "y2": {"field": "high"}, "color": colour},
+    }
 
 
 def events(marks: Sequence[Spec]) -> list[Spec]:

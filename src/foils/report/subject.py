@@ -13,7 +13,7 @@ from foils.core.collection import Collection
 from foils.core.errors import DataError, FoilsError, StoreError
 from foils.store import MANIFEST, Negatives
 from foils.train import checkpoints, generations, journal
-from foils.train.curve import Curve, best_step, curve_of
+from foils.train.curve import Curve, best_step, curve_of, spans_of, tasks_of
 from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
 
 AUDIT, STUDY, EVALUATE = "audit.json", "study.json", "evaluate.json"
@@ -48,6 +48,17 @@ class Training:
     def curve(self) -> Curve:
         """Dev measures by step."""
         return list(self.record["curve"]) if "curve" in self.record else curve_of(self.history)
+
+    @cached_property
+    def spans(self) -> dict[int, tuple[float, float]]:
+        """Ends of the interval of the first dev measure by step; runs of older versions have none."""
+        found = list(self.record["spans"]) if "spans" in self.record else spans_of(self.history)
+        return {int(point["step"]): (point["low"], point["high"]) for point in found}
+
+    @cached_property
+    def tasks(self) -> Curve:
+        """Measures of other tasks by step, if it was trained with ``--task``."""
+        return list(self.record["tasks"]) if "tasks" in self.record else tasks_of(self.history)
 
     @property
     def best(self) -> int | None:

@@ -14,7 +14,7 @@ from foils.core.collection import Collection
 from foils.core.packing import pack
 from foils.core.ragged import Lists, spans
 from foils.teach.options import TeachOptions
-from foils.train.dev import DEPTH, measures
+from foils.train.dev import DEPTH, look
 from foils.train.rows import Rows
 
 Ints = NDArray[np.int32]
@@ -49,8 +49,8 @@ class Candidates:
         scores = model.score([query_texts[i] for i in q.tolist()], [doc_texts[i] for i in d.tolist()])
         return np.asarray(scores, np.float32)[at]
 
-    def measures(self, model: Reranker) -> dict[str, float]:
-        """nDCG@10 and MRR@10 of the ranked candidates; equal scores are ordered by row."""
+    def look(self, model: Reranker) -> dict[str, float]:
+        """nDCG@10 and MRR@10 of the ranked candidates, with an interval; equal scores are ordered by row."""
         scores = self.score(model, self.query, self.doc)
         starts = segments.starts_of(self.query)
         order = np.lexsort((self.doc, -scores.astype(np.float64), self.query))
@@ -59,7 +59,7 @@ class Candidates:
         owner, place = spans(sizes)
         top = place < DEPTH
         found[owner[top], place[top]] = self.doc[order][top]
-        return measures(found, self.relevant)
+        return look(found, self.relevant)
 
 
 def candidates(data: Collection, rows: Rows, options: TeachOptions) -> Candidates:

@@ -85,7 +85,7 @@ class RankingEvaluator(BaseEvaluator):  # type: ignore[misc]
         self, model: CrossEncoder, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Score, rank, measure."""
-        return self.dev.measures(CrossEncoderScorer(model))
+        return self.dev.look(CrossEncoderScorer(model))
 
 
 class _Forgetful:

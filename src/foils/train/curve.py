@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from foils.train.dev import METRIC
+from foils.train.dev import HIGH, LOW, METRIC
 
 TASK = "task/"  # begins the names of measures of other tasks
 Curve = list[dict[str, float]]
@@ -33,8 +33,19 @@ def tasks_of(history: Sequence[dict[str, Any]]) -> Curve:
             name.removeprefix(prefix): float(value) for name, value in entry.items() if name.startswith(prefix)
         }
         for entry in history
+        if any(name.startswith(prefix) for name in entry)  # a step's loss is another entry, before or after
     }
-    return [{"step": step, **points[step]} for step in sorted(points) if points[step]]
+    return [{"step": step, **points[step]} for step in sorted(points)]
+
+
+def spans_of(history: Sequence[dict[str, Any]]) -> Curve:
+    """Ends of the interval of nDCG@10 at each look, ``low`` and ``high``, in order; looks of older versions have none."""
+    points = {
+        int(entry["step"]): {"low": float(entry[f"eval_{LOW}"]), "high": float(entry[f"eval_{HIGH}"])}
+        for entry in history
+        if f"eval_{LOW}" in entry and f"eval_{HIGH}" in entry
+    }
+    return [{"step": step, **points[step]} for step in sorted(points)]
 
 
 def best_step(curve: Curve) -> int | None:

@@ -13,10 +13,13 @@ from foils.core.collection import Collection
 from foils.core.packing import pack, unpack
 from foils.core.pairs import POSITIVE, Pairs
 from foils.core.ragged import Lists
+from foils.evaluate.significance import interval
 from foils.train.options import TrainOptions
 
 METRIC = "nDCG@10"
 DEPTH = 10
+LOW, HIGH = "span/low", "span/high"  # of the first measure at a look
+_ROUNDS = 1_000  # of resampling: the ends are drawn, nothing is decided by them
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,10 +107,27 @@ def _relevant(positives: Pairs, same: NDArray[np.int32]) -> Lists:
     return Lists(np.concatenate(([0], np.cumsum(sizes))).astype(np.int64), doc)
 
 
-def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
-    """Mean nDCG@10 with binary gains and MRR@10.
+def look(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
+    """What one look at dev logs: `measures`, and the ends of a 95 % bootstrap interval of the first over the queries.
 
-    nDCG@10 = Σ_i rel_i / log2(i + 1), divided by its value for a perfect ranking; MRR@10 = 1 / rank of the first hit,
+    Args:
+        found: as for `measures`.
+        relevant: likewise.
+    """
+    values = per_query(found, relevant)
+    span = interval(values[METRIC], rounds=_ROUNDS)
+    return {**{name: float(np.mean(each)) for name, each in values.items()}, LOW: span.low, HIGH: span.high}
+
+
+def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
+    """Means of `per_query`."""
+    return {name: float(np.mean(values)) for name, values in per_query(found, relevant).items()}
+
+
+def per_query(found: NDArray[np.int32], relevant: Lists) -> dict[str, NDArray[np.float64]]:
+    """nDCG@10 with binary gains and RR@10 of each query.
+
+    nDCG@10 = Σ_i rel_i / log2(i + 1), divided by its value for a perfect ranking; RR@10 = 1 / rank of the first hit,
     0 if it is deeper. Järvelin and Kekäläinen 2002; trec_eval's ``ndcg_cut_10`` and ir-measures' ``RR@10``.
 
     Args:
@@ -122,4 +142,4 @@ def measures(found: NDArray[np.int32], relevant: Lists) -> dict[str, float]:
     ideal = np.concatenate(([0.0], np.cumsum(discounts)))[np.minimum(relevant.sizes, DEPTH)]
     gains = hits @ discounts[: top.shape[1]]
     first = np.where(hits.any(axis=1), 1.0 / (hits.argmax(axis=1) + 1), 0.0)
-    return {METRIC: float(np.mean(gains / np.maximum(ideal, discounts[-1]))), "RR@10": float(np.mean(first))}
+    return {METRIC: gains / np.maximum(ideal, discounts[-1]), "RR@10": first}

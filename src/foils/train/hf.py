@@ -22,7 +22,7 @@ from foils.core.collection import Collection
 from foils.evaluate.transfer import How, Task
 from foils.train.batches import Plan
 from foils.train.curve import TASK
-from foils.train.dev import DEPTH, Dev, measures
+from foils.train.dev import DEPTH, Dev, look
 from foils.train.feeding import Feeder
 from foils.train.guard.turn import take_over
 from foils.train.health import trend
@@ -124,7 +124,7 @@ class DevEvaluator(BaseEvaluator):  # type: ignore[misc]
     def __call__(
         self, model: SentenceTransformer, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
-        """Encode, search, measure; see `foils.train.dev.measures`."""
+        """Encode, search, measure; see `foils.train.dev.look`."""
         queries = self.encoder.encode(self.data.queries.texts(self.dev.queries), "query")
         if self.docs is None:
             docs = self.encoder.encode(self.data.corpus.texts(self.dev.docs), "document")
@@ -134,4 +134,4 @@ class DevEvaluator(BaseEvaluator):  # type: ignore[misc]
         rows = np.where(found >= 0, self.dev.docs[np.maximum(found, 0)], -1).astype(np.int32)
         # No intervals: the fewest resamples will do.
         others = {f"{TASK}{task.key}": task.answer(self.encoder, How(rounds=1)).value for task in self.tasks}
-        return {**measures(rows, self.dev.relevant), **others}
+        return {**look(rows, self.dev.relevant), **others}

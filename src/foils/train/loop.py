@@ -28,7 +28,7 @@ from foils.core.errors import SpecError
 from foils.train import checkpoints, generations, journal
 from foils.train.cached import CachedObjective
 from foils.train.card import model_card
-from foils.train.curve import Curve, best_step, curve_of, exhausted, tasks_of
+from foils.train.curve import Curve, best_step, curve_of, exhausted, spans_of, tasks_of
 from foils.train.feeding import Feeder, Numbers
 from foils.train.guard.callback import Watchman
 from foils.train.guard.turn import Breached, kept, turn
@@ -320,8 +320,9 @@ def _publish(job: Work, trainer: Any, craft: Craft, *, resumed: bool, seconds: f
         if "loss" in entry
     ]
     outcome = {"steps": checkpoints.step_of(last), "best_step": best, "curve": curve, "losses": losses, "health": seen}
-    other = tasks_of(history)
+    other, spans = tasks_of(history), spans_of(history)
     outcome |= {"tasks": other} if other else {}
+    outcome |= {"spans": spans} if spans else {}
     finish_record(job.out, {**outcome, **craft.remarks(job), "resumed": resumed, "seconds": round(seconds, 1)})
     journal.remove(job.out)
     checkpoints.prune(job.out, generations.needed(job.out))

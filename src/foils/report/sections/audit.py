@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foils.report import charts
-from foils.report.blocks import Block, Plot, Section, Table, Words
+from foils.report.blocks import Block, Facts, Plot, Section, Table, Words
 from foils.report.figures import GAP, count, flat, interval, real, share
 
+_MANY = 0.05  # share of pairs without a decision from which on that is said
 _SHOWN = 24  # rows of a plot of intervals
 _BY = {"source": "By source", "rank": "By rank", "difficulty": "By rank of the positive"}
 
@@ -65,7 +66,35 @@ def _judge(audit: Mapping[str, Any]) -> list[Block]:
         names = [name for name in ("precision", "recall", "specificity", "kappa", "ece") if judge.get(name) is not None]
         measured = "".join(f", {name} {real(judge[name])}" for name in names)
         said.append(Words(f"{title}: {judge.get('name', '')} ({judge.get('kind', '')}){measured}."))
+        said += _asked(judge)
     return said
+
+
+def _asked(judge: Mapping[str, Any]) -> list[Block]:
+    """What language models were asked, what they said, and what that took."""
+    models = [str(model) for model in judge.get("models") or ()]
+    if not models:
+        return []
+    rows = [("Models", ", then ".join(models)), ("Prompt", str(judge.get("prompt", "")))]
+    grades = judge.get("grades") or {}
+    if grades:
+        rows.append(("Grades", ", ".join(f"{grade}: {count(number)}" for grade, number in sorted(grades.items()))))
+    if judge.get("flagged") is not None:
+        text = f"{count(judge['flagged'])} of {count(judge.get('pairs'))} by {models[0]}"
+        rows.append(("Flagged", f"{text}; {count(judge.get('confirmed'))} of these confirmed by {models[-1]}"))
+    problems = "; ".join(f"{text}: {count(number)}" for text, number in (judge.get("problems") or {}).items())
+    rows.append(("Undecided", count(judge.get("undecided")) + (f" ({flat(problems, 200)})" if problems else "")))
+    kept = f"; {count(judge['kept'])} replies were there from before" if judge.get("kept") else ""
+    rows.append(("Calls", count(judge.get("calls")) + kept))
+    if isinstance(judge.get("tokens"), Sequence) and len(judge["tokens"]) == 2:
+        rows.append(("Tokens", "{} read, {} written".format(*map(count, judge["tokens"]))))
+    if judge.get("cost") is not None:
+        rows.append(("Cost", f"{judge['cost']:.4g}, in the money of the prices given"))
+    found: list[Block] = [Facts([(name, text) for name, text in rows if text])]
+    if judge.get("undecided") and judge.get("pairs") and judge["undecided"] > _MANY * judge["pairs"]:
+        text = f"{share(judge['undecided'] / judge['pairs'])} of the pairs have no decision; they count as holes."
+        found.append(Words(text, "warn"))
+    return found
 
 
 def _rates(name: str, title: str, rows: Sequence[Mapping[str, Any]]) -> Plot:
@@ -107,11 +136,20 @@ def _filters(rows: Sequence[Mapping[str, Any]]) -> Table:
         listed.append(
             [
                 str(row.get("name")),
-                *(interval({**s, "value": s.get("rate", s.get("value"))}, percent=True) for s in sides),
+                *(
+                    interval({**s, "value": s.get("rate", s.get("value"))}, percent=True) + _unseen(s) for s in sides
+                ),
             ]
         )
     head = ("Filter", "Before it", "After it", "Of what it dropped")
-    return Table("Rate before and after each filter", head, listed, (1, 2, 3))
+    unseen = any(_unseen(row.get(side) or {}) for row in rows for side in ("before", "after", "dropped"))
+    note = "In brackets behind a rate: the share of these that lies in strata of which nothing was judged; of that the "
+    note += "rate says nothing."
+    return Table("Rate before and after each filter", head, listed, (1, 2, 3), note=note if unseen else "")
+
+
+def _unseen(side: Mapping[str, Any]) -> str:
+    return f" ({share(side['uncovered'])} unjudged)" if side.get("uncovered") else ""
 
 
 def _strata(rows: Sequence[Mapping[str, Any]]) -> Table:

@@ -9,6 +9,7 @@ from typing import Any
 from foils.report import charts
 from foils.report.blocks import Block, Plot, Section, Table, Words
 from foils.report.figures import count, real
+from foils.report.sections.tasks import others
 from foils.report.subject import Training
 from foils.train.dev import METRIC
 from foils.train.guard.record import BREACHES, described, went
@@ -68,6 +69,7 @@ def training(one: Training) -> Section | None:
     blocks += _worse(one)
     dev = _dev(one, tag, marks)
     blocks += [*dev[:1], *_loss(one, tag, marks), *dev[1:]]
+    blocks += others(one, tag, marks)
     blocks += _health(one, tag, marks)
     planned = f" of {count(one.steps)}" if one.steps and not one.finished else ""
     lead = f"{count(one.reached)}{planned} steps."
@@ -123,19 +125,36 @@ def _dev(one: Training, tag: str, marks: list[dict[str, Any]]) -> list[Block]:
         return []
     names = [name for name in curve[0] if name != "step"]
     values = points(curve, names)
+    for value in values:
+        if value["kind"] == METRIC and value["step"] in one.spans:
+            value["low"], value["high"] = (float(f"{end:.6g}") for end in one.spans[int(value["step"])])
     best = [{"step": one.best, "text": "best on dev", "short": "best", "tone": "best"}] if one.best else []
-    spec = charts.curves("", names, points=True, marks=[*marks, *best])
+    spec = charts.curves("", names, points=True, marks=[*marks, *best], band=bool(one.spans))
     held = one.record.get("counts", {}).get("dev", {})
     size = f"{count(held['queries'])} held-out queries against {count(held['documents'])} documents. " if held else ""
-    note = size + "Step 0 is the start model. Means of one look each: no interval is kept of them."
+    luck = "Means of one look each: no interval was kept of them."
+    if one.spans:
+        luck = f"Band: 95 % bootstrap interval of {METRIC} over these queries; looks share them, so luck of the draw is "
+        luck += "alike in all."
+    note = f"{size}Step 0 is the start model. {luck}"
     plot = Plot(f"dev{tag}", "Dev measures", spec, values, note)
     rows = [
-        [count(point["step"]), *(f"{point[name]:.4f}" for name in names), "taken" if point["step"] == one.best else ""]
+        [
+            count(point["step"]),
+            *(f"{point[name]:.4f}" for name in names),
+            *([_span(one, int(point["step"]))] if one.spans else []),
+            "taken" if point["step"] == one.best else "",
+        ]
         for point in curve
     ]
+    head = ("Step", *names, *([f"95 % of {METRIC}"] if one.spans else []), "")
     tones = {i: "strong" for i, point in enumerate(curve) if point["step"] == one.best}
-    table = Table("Dev measures by step", ("Step", *names, ""), rows, tuple(range(len(names) + 1)), tones, folded=True)
+    table = Table("Dev measures by step", head, rows, tuple(range(len(head) - 1)), tones, folded=True)
     return [plot, table]
+
+
+def _span(one: Training, step: int) -> str:
+    return "[{:.4f}, {:.4f}]".format(*one.spans[step]) if step in one.spans else ""
 
 
 def _loss(one: Training, tag: str, marks: list[dict[str, Any]]) -> list[Block]:
