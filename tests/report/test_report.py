@@ -230,8 +230,8 @@ def test_dev_measures_have_bands_and_tasks_their_falls(run):
     assert falls["some classes", 100] == pytest.approx(-0.0111, abs=1e-4)
     assert falls["pairs similarity", 0] == 0
     assert [b.text for b in section.blocks if b.kind == "words" and "transfer" in b.text] == [
-        "Some classes fell from the start model's 0.500 to 0.489 at step 100. No interval is kept of it: foils transfer "
-        "says whether that is more than luck."
+        "Some classes fell from the start model's 0.500 to 0.489 at step 100. No interval is kept of it: foils "
+        "transfer says whether that is more than luck."
     ]
     # Finished, the model that was taken counts; a run of an older version kept neither.
     record = json.loads((run / "run.json").read_text())

@@ -39,7 +39,7 @@ def tasks_of(history: Sequence[dict[str, Any]]) -> Curve:
 
 
 def spans_of(history: Sequence[dict[str, Any]]) -> Curve:
-    """Ends of the interval of nDCG@10 at each look, ``low`` and ``high``, in order; looks of older versions have none."""
+    """Ends of nDCG@10's interval at each look, ``low`` and ``high``, in order; looks of older versions have none."""
     points = {
         int(entry["step"]): {"low": float(entry[f"eval_{LOW}"]), "high": float(entry[f"eval_{HIGH}"])}
         for entry in history

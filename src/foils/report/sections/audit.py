@@ -136,9 +136,7 @@ def _filters(rows: Sequence[Mapping[str, Any]]) -> Table:
         listed.append(
             [
                 str(row.get("name")),
-                *(
-                    interval({**s, "value": s.get("rate", s.get("value"))}, percent=True) + _unseen(s) for s in sides
-                ),
+                *(interval({**s, "value": s.get("rate", s.get("value"))}, percent=True) + _unseen(s) for s in sides),
             ]
         )
     head = ("Filter", "Before it", "After it", "Of what it dropped")

@@ -134,8 +134,8 @@ def _dev(one: Training, tag: str, marks: list[dict[str, Any]]) -> list[Block]:
     size = f"{count(held['queries'])} held-out queries against {count(held['documents'])} documents. " if held else ""
     luck = "Means of one look each: no interval was kept of them."
     if one.spans:
-        luck = f"Band: 95 % bootstrap interval of {METRIC} over these queries; looks share them, so luck of the draw is "
-        luck += "alike in all."
+        luck = f"Band: 95 % bootstrap interval of {METRIC} over these queries; looks share them, so luck of their draw "
+        luck += "is alike in all."
     note = f"{size}Step 0 is the start model. {luck}"
     plot = Plot(f"dev{tag}", "Dev measures", spec, values, note)
     rows = [
