@@ -32,7 +32,9 @@ from foils.train import TrainOptions
 MEASURES = ("RR@10", "nDCG@10", "R@100")
 MAIN = "nDCG@10"
 BATCH = 64
-RATE = {"static": 1e-2}
+RATE = {"static": 1e-2, "raw": 2e-4}
+RAW_LAYERS = 2  # the first of MiniLM's six, without its training for retrieval: a start from which the ladder can rise
+GUIDE = "minilm"  # the bi-encoder that teaches where an arm says so
 # Half of the budget in-batch, then what the arm is about, with the student so far as its own miner.
 WARM = """
 - {name: warm, share: 0.5}
@@ -115,6 +117,14 @@ ARMS = {
         + "}\n"
         for number, (head, hard, rest) in enumerate([(5, 12, 13), (10, 10, 10), (20, 5, 5)], 1)
     ),
+    "guided": warmed(
+        mine="Dense('student', k=50) >> BiEncoder('biencoder') >> PositiveAware(by='biencoder') >> Top(k=4)"
+    ),
+    "guided, kl": warmed(
+        mine="Dense('student', k=50) >> BiEncoder('biencoder') >> Uniform(k=15)",
+        contrast="Own()",
+        loss=f"KL(by='biencoder', temperature={COSINE})",
+    ),
     "multi-stage": textwrap.dedent(f"""
         - {{name: weak, data: sentences, share: 0.3}}
         - {{name: warm, share: 0.4}}
@@ -123,7 +133,7 @@ ARMS = {
     "st": None,
     "st, warmed": None,
 }
-NEGATIVES = {"cl-drd": 30, "kl": 15, "margin-mse": 8}
+NEGATIVES = {"cl-drd": 30, "kl": 15, "guided, kl": 15, "margin-mse": 8}
 
 
 def collection(name, path, queries):
@@ -150,7 +160,7 @@ def recipe_of(arm, folder):
 def options(arm, start, steps, batch):
     return TrainOptions(
         batch_size=batch,
-        learning_rate=RATE.get(start, 2e-5),
+        learning_rate=RATE.get(Path(start).name, 2e-5),
         max_steps=steps,
         dev_share=0,
         negatives_per_row=NEGATIVES.get(arm, 4),
@@ -168,6 +178,8 @@ def ours(arm, data, start, folder, seed, args, teacher):
     encoders = {"teacher": str(teacher)} if "teacher" in recipe.models() else {}
     if "guide" in recipe.models():
         encoders["guide"] = start
+    if "biencoder" in recipe.models():
+        encoders["biencoder"] = GUIDE
     result = follow(
         recipe,
         data,
@@ -198,7 +210,7 @@ def theirs(data, start, folder, seed, args, *, warmed):
             output_dir=str(folder / "st"),
             per_device_train_batch_size=args.batch,
             max_steps=steps,
-            learning_rate=RATE.get(start, 2e-5),
+            learning_rate=RATE.get(Path(start).name, 2e-5),
             warmup_steps=int(np.ceil(0.1 * steps)),
             seed=seed,
             save_strategy="no",
@@ -265,9 +277,26 @@ def taught(data, start, folder, args):
     return folder / "run"
 
 
+def raw(out):
+    """The first layers of MiniLM with mean pooling, as a model of its own."""
+    from sentence_transformers import SentenceTransformer
+
+    from foils.adapters.models import resolve
+
+    place = out / "raw"
+    if not place.exists():
+        kept = {"num_hidden_layers": RAW_LAYERS}
+        model = SentenceTransformer(str(resolve("minilm")), device="cpu", config_kwargs=kept)
+        model.save_pretrained(str(place), create_model_card=False)
+    return str(place)
+
+
 def run(args):
     data = collection(args.collection, args.data, args.queries)
     out = Path(args.out) / args.collection
+    out.mkdir(parents=True, exist_ok=True)
+    if args.start == "raw":
+        args.start = raw(out)
     arms = args.arms.split(";") if args.arms else list(ARMS)
     start = measured_start(data, args, out)
     print(f"{args.collection}: {len(data.query_rows('train'))} training queries; start {start}", flush=True)

@@ -29,10 +29,11 @@ class Facts:
 
 @dataclass(frozen=True)
 class Code:
-    """Text to be read as it is, or to be copied into a shell."""
+    """Text to be read as it is, or to be copied into a shell; ``folded``: shown on demand, behind its title."""
 
     title: str
     text: str
+    folded: bool = False
     kind: ClassVar[str] = "code"
 
 

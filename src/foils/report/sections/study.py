@@ -10,6 +10,7 @@ import yaml
 from foils.report import charts
 from foils.report.blocks import Block, Code, Plot, Section, Table, Words
 from foils.report.figures import GAP, count, duration, interval, real
+from foils.study.arms import START
 
 Arm = Mapping[str, Any]
 _SPENT = ("shared", "mine", "teach", "train")
@@ -29,7 +30,7 @@ def compared(study: Mapping[str, Any]) -> list[Section]:
     sections = [*_failed(study), _scores(study, arms)]
     pareto = _pareto(study, arms)
     sections += [] if pareto is None else [pareto]
-    recipes = [Code(str(arm["name"]), _text(arm["recipe"])) for arm in arms if arm.get("recipe")]
+    recipes = [Code(str(arm["name"]), _text(arm["recipe"]), folded=True) for arm in arms if arm.get("recipe")]
     return [*sections, Section("recipes", "Recipes", recipes)] if recipes else sections
 
 
@@ -61,13 +62,23 @@ def _scores(study: Mapping[str, Any], arms: list[Arm]) -> Section:
         blocks.append(Plot(f"study-{number}", measure, spec, values, note, height=height))
     head = ["Arm", *measures]
     rows = [[str(arm["name"]), *(interval(arm["scores"].get(name) or {}) for name in measures)] for arm in arms]
-    blocks.append(Table("Scores", head, rows, tuple(range(1, len(head))), note=_seeds(arms)))
+    blocks.append(Table("Scores", head, rows, tuple(range(1, len(head)))))
     if any(arm.get("versus") for arm in arms):
         blocks.append(_versus(arms, measures))
-    data = f"{study.get('collection', '')} {study.get('data', '')}".strip()
-    lead = f"Collection {data}, model {study.get('model', '')}"
-    lead += f", {count(study['queries'])} queries." if study.get("queries") else "."
-    return Section("scores", "Scores", blocks, lead)
+    return Section("scores", "Scores", blocks, _lead(study, arms))
+
+
+def _lead(study: Mapping[str, Any], arms: list[Arm]) -> str:
+    """What was trained on what, and measured on what."""
+    most = max((len(arm.get("seeds") or ()) for arm in arms), default=0)
+    trained = [f"{most} seed{'s' if most != 1 else ''} an arm"] if most else []
+    if study.get("steps"):
+        trained.append(f"{count(study['steps'])} steps each")
+    if study.get("training_queries"):
+        trained.append(f"{count(study['training_queries'])} training queries")
+    if study.get("queries"):
+        trained.append(f"measured on {count(study['queries'])} queries of split {study.get('test', 'test')}")
+    return f"{study.get('collection', '')}, model {study.get('model', '')}: {', '.join(trained)}."
 
 
 def _point(arm: Arm, measure: str, study: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,11 +126,6 @@ def _p(value: float | None) -> str:
     return "" if value is None else "<.001" if value < 0.001 else f"{value:.3f}".lstrip("0")
 
 
-def _seeds(arms: list[Arm]) -> str:
-    most = max((len(arm.get("seeds") or ()) for arm in arms), default=0)
-    return f"{most} seed{'s' if most != 1 else ''} an arm." if most else ""
-
-
 def _pareto(study: Mapping[str, Any], arms: list[Arm]) -> Section | None:
     measures = _measures(study, arms)
     if not measures:
@@ -127,9 +133,11 @@ def _pareto(study: Mapping[str, Any], arms: list[Arm]) -> Section | None:
     measure = _main(study, measures)
     front = set(study.get("pareto") or ())
     values: list[dict[str, Any]] = []
+    # The model before training costs nothing and lies so far below that the arms could not be told apart beside it.
+    begun = next((arm["scores"].get(measure) for arm in arms if arm["name"] == START), None)
     for arm in arms:
         seconds = _seconds(arm)
-        score = arm["scores"].get(measure)
+        score = None if arm["name"] == START else arm["scores"].get(measure)
         if seconds is None or not score or score.get("value") is None:
             continue
         ends = {name: score.get(name) for name in ("low", "high")}
@@ -156,6 +164,7 @@ def _pareto(study: Mapping[str, Any], arms: list[Arm]) -> Section | None:
     if values:
         spec = charts.scatter("minutes, all together", measure, ".3~g", ".3~f")
         note = "Joined: no other arm is better for less time."
+        note += f" Before training: {interval(begun)}." if begun else ""
         blocks.append(Plot("pareto", f"{measure} against time", spec, values, note, height=280))
     blocks.append(Table("Cost", head, rows, tuple(range(2, len(head)))))
     return Section("cost", "Effect against cost", blocks)
