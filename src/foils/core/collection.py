@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from foils.core import noise
 from foils.core.cache import cache_root
 from foils.core.errors import DataError
+from foils.core.links import Links
 from foils.core.pairs import Pairs
 from foils.core.ragged import expand
 from foils.core.text import did_you_mean
@@ -29,6 +30,7 @@ __all__ = ["FORMAT", "HEADER", "Collection", "Texts", "family", "strongest"]
 
 FORMAT = 1
 HEADER = "collection.json"
+SHARD = "shard.json"  # header of a folder of texts that were written for a collection
 WRITTEN = "written"  # the split of queries that were written, not asked
 
 
@@ -75,27 +77,36 @@ class Collection:
 
     def __init__(self, path: Path, parts: Mapping[str, tuple[str, NDArray[np.int32] | None]] | None = None) -> None:
         self.path = path
-        header = self._header = _read_header(path)
+        header = self._header = read_header(path, HEADER)
         aliases = path / "aliases.arrow"
         self.name: str = header["name"]
         self.corpus = Texts(path / "corpus.arrow", header["corpus"])
         self.queries = Texts(path / "queries.arrow", header["queries"], aliases if aliases.exists() else None)
         self.report: dict[str, Any] = header["report"]
+        self._divide(header["splits"], parts)
+
+    def _divide(self, splits: Iterable[str], parts: Mapping[str, tuple[str, NDArray[np.int32] | None]] | None) -> None:
+        """Remember the splits: those on disk, or those of a view."""
         self._is_view = parts is not None
-        self._parts = {s: _Part(*p) for s, p in (parts or {s: (s, None) for s in header["splits"]}).items()}
+        self._parts = {s: _Part(*p) for s, p in (parts or {s: (s, None) for s in splits}).items()}
         self._cached: dict[tuple[str, str], Pairs] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Collection:
-        """Open a converted collection without reading its texts.
+        """Open a converted collection, or a shard of written texts, without reading its texts.
 
         Raises:
-            DataError: the folder is not a collection of this format.
+            DataError: the folder is neither, or of another format.
         """
-        return cls(Path(path))
+        folder = Path(path)
+        if (folder / SHARD).is_file():
+            from foils.core.shards import Shard  # which is a collection
+
+            return Shard(folder)
+        return Collection(folder)
 
     def __reduce__(self) -> tuple[Callable[..., Collection], tuple[Any, ...]]:
-        return Collection, (self.path, dict(self._parts) if self._is_view else None)
+        return type(self), (self.path, dict(self._parts) if self._is_view else None)
 
     def __repr__(self) -> str:
         sizes = f"{len(self.corpus):,} documents, {len(self.queries):,} queries"
@@ -108,6 +119,11 @@ class Collection:
         Rows of the base are the same rows here: what was written follows after them.
         """
         return self
+
+    @property
+    def written(self) -> Links:
+        """Which texts were written for which queries; none here."""
+        return Links.nothing()
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -227,7 +243,7 @@ class Collection:
             part = self._part(base)
             chosen = np.unique(np.asarray(rows, dtype=np.int32))
             parts[name] = (part.base, chosen if part.rows is None else np.intersect1d(chosen, part.rows))
-        return Collection(self.path, parts)
+        return type(self)(self.path, parts)
 
     @cached_property
     def _linked(self) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
@@ -268,18 +284,27 @@ class Collection:
         return Pairs.build(table.column("query").to_numpy(), table.column("doc").to_numpy())
 
 
-def _read_header(path: Path) -> dict[str, Any]:
+def read_header(path: Path, name: str) -> dict[str, Any]:
+    """What a folder says of itself.
+
+    Args:
+        path: the folder.
+        name: of the file: ``HEADER``, or ``SHARD``.
+
+    Raises:
+        DataError: there is no such file, or it is not ours, or of another format.
+    """
     remedy = "Give foils.load the source that it was made from, or the folder of a BEIR collection."
     try:
-        header: dict[str, Any] = json.loads((path / HEADER).read_text(encoding="utf-8"))
+        header: dict[str, Any] = json.loads((path / name).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise DataError(f"not a converted collection: it has no {HEADER}.", file=path, remedy=remedy) from None
+        raise DataError(f"not a converted collection: it has no {name}.", file=path, remedy=remedy) from None
     except ValueError as error:
         again = "Remove the folder and load again."
-        raise DataError(f"not JSON ({error}).", file=path / HEADER, remedy=again) from None
+        raise DataError(f"not JSON ({error}).", file=path / name, remedy=again) from None
     if header.get("format") != FORMAT:
         message = f"format {header.get('format')!r}; this version of foils reads format {FORMAT}."
-        raise DataError(message, file=path / HEADER, remedy=remedy)
+        raise DataError(message, file=path / name, remedy=remedy)
     return header
 
 
@@ -290,10 +315,17 @@ def find(fingerprint: str, name: str) -> Collection:
         fingerprint: see `Collection.fingerprint`.
         name: for the message if it is not there.
 
+    Shards of written texts stay where they were written; the cache knows where that is.
+
     Raises:
         DataError: it is not in the cache (any more).
     """
     for header in sorted((cache_root() / "collections").glob(f"*/{HEADER}")):
         if json.loads(header.read_text(encoding="utf-8")).get("fingerprint") == fingerprint:
             return Collection.open(header.parent)
+    known = cache_root() / "shards" / fingerprint
+    if known.is_file():
+        place = Path(known.read_text(encoding="utf-8"))
+        if (place / SHARD).is_file() and (found := Collection.open(place)).fingerprint == fingerprint:
+            return found
     raise DataError(f"the collection {name!r} is not in the cache.", remedy="Name it with --data.")

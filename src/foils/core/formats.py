@@ -11,11 +11,12 @@ from typing import Any
 
 from foils.core.beir import read_corpus, read_qrels, read_queries, write_beir
 from foils.core.cache import cache_root, publish
-from foils.core.collection import FORMAT, HEADER, Collection
+from foils.core.collection import FORMAT, HEADER, SHARD, Collection
 from foils.core.collection_writer import CollectionWriter
 from foils.core.columns import Columns, check_columns
 from foils.core.errors import DataError
 from foils.core.pair_tables import PairReader
+from foils.core.shards import remember
 from foils.core.sources import find_qrels, find_table, name_of, pair_splits, qrels_tables, tables_of
 from foils.core.text import FirstSeen
 from foils.core.trec import OnUnknown, read_run
@@ -49,6 +50,7 @@ def load(
         source: one of
 
             - a folder that was converted before;
+            - a shard, as ``foils write`` leaves it: the collection that it was written for, and what was written;
             - a BEIR folder: ``corpus``, ``queries`` (JSON lines, CSV, TSV or Parquet; .gz) and ``qrels/*.tsv``; every
               file in ``qrels`` is a split;
             - pairs: a file, a glob or a list of files with a query, one or more positives, perhaps negatives in each
@@ -85,6 +87,10 @@ def load(
     """
     if isinstance(source, str | Path) and (Path(source) / HEADER).is_file():
         return Collection.open(source)
+    if isinstance(source, str | Path) and (Path(source) / SHARD).is_file():
+        shard = Collection.open(source)
+        remember(shard)
+        return shard
     if on_unknown not in ("error", "drop"):
         raise ValueError(f"on_unknown is 'error' or 'drop', not {on_unknown!r}")
     checked = check_columns(columns)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
@@ -38,26 +39,37 @@ class Texts:
     """The documents or the queries of a collection, addressed by row number.
 
     Args:
-        path: Arrow IPC file with the columns of ``SCHEMA``.
+        paths: Arrow IPC files with the columns of ``SCHEMA``; the rows of the next follow after those of the first.
         fingerprint: of ids, titles and texts in row order.
         aliases: Arrow IPC file of further ids (id, row): the ids of texts that were merged into another row.
     """
 
-    def __init__(self, path: Path, fingerprint: str, aliases: Path | None = None) -> None:
-        self.path, self.fingerprint = path, fingerprint
+    def __init__(self, paths: Path | Sequence[Path], fingerprint: str, aliases: Path | None = None) -> None:
+        self.paths = (paths,) if isinstance(paths, Path) else tuple(paths)
+        self.fingerprint = fingerprint
         self._aliases = aliases
-        self._table = mapped(path)
+        self._table = pa.concat_tables([mapped(path) for path in self.paths])
         sizes = [len(chunk) for chunk in self._table.column("id").chunks]
         self._offsets = np.cumsum([0, *sizes], dtype=np.int64)
 
     def __reduce__(self) -> tuple[Callable[..., Texts], tuple[Any, ...]]:
-        return Texts, (self.path, self.fingerprint, self._aliases)
+        return Texts, (self.paths, self.fingerprint, self._aliases)
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
 
     def __repr__(self) -> str:
-        return f"Texts({str(self.path)!r}, {len(self):,} rows)"
+        return f"Texts({', '.join(repr(str(path)) for path in self.paths)}, {len(self):,} rows)"
+
+    def followed(self, path: Path, fingerprint: str) -> Texts:
+        """These texts, and after them those of another file.
+
+        Args:
+            path: as ``paths``; its ``same`` are rows of the whole.
+            fingerprint: of that file.
+        """
+        digest = hashlib.blake2b(f"{self.fingerprint}+{fingerprint}".encode(), digest_size=16).hexdigest()
+        return Texts((*self.paths, path), digest, self._aliases)
 
     @property
     def ids(self) -> pa.ChunkedArray:

@@ -45,10 +45,10 @@ class TextBlock(NamedTuple):
 
 
 class TextsWriter:
-    """Common to both sides; use `DocumentWriter` or `QueryWriter`."""
+    """Common to both sides; use `DocumentWriter` or `QueryWriter`. ``first`` is the number of the first row."""
 
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self.rows = 0
+    def __init__(self, path: Path, schema: pa.Schema, first: int = 0) -> None:
+        self.rows = first
         self.by_text = FirstSeen()  # key of the normalised text -> first row
         self._ids = FirstSeen()  # key of the id -> (input position << 32) | row
         self._contents = FirstSeen()  # key of the id -> key of its text, where ids may repeat
@@ -144,10 +144,11 @@ class DocumentWriter(TextsWriter):
     Args:
         path: file to write.
         by_body: filled with the keys of the normalised texts without title, for sources that quote documents so.
+        first: number of the first row.
     """
 
-    def __init__(self, path: Path, by_body: FirstSeen | None = None) -> None:
-        super().__init__(path, CORPUS_SCHEMA)
+    def __init__(self, path: Path, by_body: FirstSeen | None = None, first: int = 0) -> None:
+        super().__init__(path, CORPUS_SCHEMA, first)
         self.by_body = by_body
         self.linked = self.empty = 0
 
@@ -176,8 +177,8 @@ class DocumentWriter(TextsWriter):
 class QueryWriter(TextsWriter):
     """Queries: a text that was seen before (normalised) becomes another id of the first one's row."""
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, SCHEMA)
+    def __init__(self, path: Path, first: int = 0) -> None:
+        super().__init__(path, SCHEMA, first)
         self.aliases: list[tuple[str, int]] = []
 
     def append(self, block: TextBlock) -> Rows:
