@@ -17,6 +17,7 @@ from foils.mine import Miner, mine
 from foils.store import Negatives
 from foils.study import compare
 from foils.version import __version__
+from foils.writing import write
 
 __all__ = [
     "Collection",
@@ -32,4 +33,5 @@ __all__ = [
     "load",
     "mine",
     "parse",
+    "write",
 ]

@@ -60,7 +60,7 @@ def alone(out: Path, waiting: Callable[[], None]) -> Iterator[None]:
     if not out.name or out.name == "..":
         raise StoreError(f"{out}: is no name of a new folder. Name one, such as negatives.")
     lock = out.with_name(f".{out.name}.lock")
-    with _storing(out):
+    with storing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
         file = lock.open("w")
         while not _held(file.fileno(), lock, waiting):
@@ -86,7 +86,8 @@ def _held(descriptor: int, lock: Path, waiting: Callable[[], None]) -> bool:
 
 
 @contextmanager
-def _storing(out: Path) -> Iterator[None]:
+def storing(out: Path) -> Iterator[None]:
+    """Say of errors of the system that ``out`` cannot be written, as `StoreError`."""
     try:
         yield
     except OSError as error:
@@ -111,11 +112,14 @@ class Staging:
         StoreError: another job left finished parts there, and ``overwrite`` is false; or the place cannot be written.
     """
 
+    doing = "mining"  # what the folder is called after as long as it is not finished
+    header = MANIFEST  # what says what is in the finished one
+
     def __init__(self, out: Path, job: Mapping[str, Any], *, overwrite: bool = False) -> None:
         self.out = out
         self.job = dict(job)
-        self.folder = out.with_name(f".{out.name}.mining")
-        with _storing(out):
+        self.folder = out.with_name(f".{out.name}.{self.doing}")
+        with storing(out):
             if self.folder.exists():
                 self._clear(overwrite)
             (self.folder / "parts").mkdir(parents=True, exist_ok=True)
@@ -124,7 +128,7 @@ class Staging:
     def _clear(self, overwrite: bool) -> None:
         """Remove what another job left, if it may go."""
         # A run that was killed while it published has its manifest in place of the job.
-        left = next((file for name in ("job.json", MANIFEST) if (file := self.folder / name).exists()), None)
+        left = next((file for name in ("job.json", self.header) if (file := self.folder / name).exists()), None)
         differ = differences(self.job, json.loads(left.read_text(encoding="utf-8")) if left else {})
         if not differ:
             return
@@ -152,7 +156,7 @@ class Staging:
 
     def write(self, number: int, table: pa.Table) -> None:
         """Write a part; it appears complete or not at all."""
-        with _storing(self.out), replacing(self._part(number)) as partial:
+        with storing(self.out), replacing(self._part(number)) as partial:
             # Every part has documents from all over the corpus: their least and greatest id would serve no reader.
             measured = [name for name in table.column_names if name != "doc"]
             pq.write_table(table, partial, write_statistics=measured, **_LAYOUT)
@@ -163,7 +167,7 @@ class Staging:
 
     def put_aside(self, cut: int, number: int, table: pa.Table) -> None:
         """Keep an unfinished part; it appears complete or not at all."""
-        with _storing(self.out), replacing(self.aside(cut, number)) as partial:
+        with storing(self.out), replacing(self.aside(cut, number)) as partial:
             feather.write_feather(table, partial, compression="zstd", compression_level=1)
 
     def tables(self, columns: list[str]) -> Iterator[pa.Table]:
@@ -180,8 +184,13 @@ class Staging:
         found = len(self._parts())
         if found != manifest["parts"]:
             raise StoreError(f"{self.folder}: {found} of {manifest['parts']} parts are here. Give the command again.")
-        with _storing(self.out):
-            self._write_json(MANIFEST, {"format": FORMAT, **self.job, **manifest})
+        self.place({"format": FORMAT, **self.job, **manifest})
+        return Negatives.open(self.out)
+
+    def place(self, header: Mapping[str, Any]) -> None:
+        """Write the header and put the folder in its place; what was there goes."""
+        with storing(self.out):
+            self._write_json(self.header, header)
             (self.folder / "job.json").unlink()
             shutil.rmtree(self.folder / "cuts", ignore_errors=True)
             for stray in self.folder.rglob("*.partial"):
@@ -192,4 +201,3 @@ class Staging:
                 self.out.replace(aside)
             self.folder.replace(self.out)
             shutil.rmtree(aside, ignore_errors=True)
-        return Negatives.open(self.out)

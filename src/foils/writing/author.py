@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,11 @@ from foils.core.collection import Collection
 from foils.core.errors import SpecError
 from foils.core.pairs import Pairs, union
 from foils.core.spec import Declared, Kind
+from foils.stages.context import Context
 from foils.writing.draft import Draft, Role
+
+if TYPE_CHECKING:
+    from foils.writing.check import Check
 
 T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
@@ -55,7 +60,8 @@ class Desk:
         split: whose queries are written for.
         seed: of every draw.
         cache: folder for what is made once.
-        llm: the language model, or None.
+        llm: the language model that writes, or None.
+        judge: the language model that checks, within the same budget; None for the one that writes.
         encoders: bi-encoders and cross-encoders by the names that authors and checks use.
         progress: called with (what, done, total), or None.
         tally: what authors count besides drafts, such as replies that gave none; goes into the record.
@@ -66,6 +72,7 @@ class Desk:
     seed: int
     cache: Path
     llm: LLM | None = None
+    judge: LLM | None = None
     encoders: Mapping[str, Encoder | Reranker] = field(default_factory=dict)
     progress: Progress | None = None
     tally: Counter[str] = field(default_factory=Counter)
@@ -97,15 +104,25 @@ class Desk:
         everywhere = self.once("positives", lambda: _everywhere(self.data))
         return everywhere.doc[slice(*np.searchsorted(everywhere.query, [query, query + 1]))]
 
-    def model(self, author: Author) -> LLM:
-        """The language model.
+    @cached_property
+    def context(self) -> Context:
+        """The surroundings that stages know: models, vectors and indexes of the base."""
+        base = self.data.base
+        rows = np.arange(0, dtype=np.int32)
+        return Context(base, self.split, self.seed, rows, rows, self.encoders, self.cache, self.progress)
+
+    def model(self, who: Declared) -> LLM:
+        """The language model that writes.
+
+        Args:
+            who: asks, for the message.
 
         Raises:
             SpecError: none was given.
         """
         if self.llm is None:
             remedy = "Pass --model NAME and --llm-url URL (Python: Options(model=…)); see docs/llm.md."
-            raise SpecError(f"{author!r} asks a language model, and none was named. {remedy}")
+            raise SpecError(f"{who!r} asks a language model, and none was named. {remedy}")
         return self.llm
 
     def tell(self, what: str, done: int, total: int) -> None:
@@ -128,6 +145,7 @@ class Author(Declared):
 
     role: ClassVar[Kind] = "author"
     family: ClassVar[Role]  # what its drafts are for
+    per_query: ClassVar[int | None] = 1  # positives of a query to write from, unless somebody says otherwise; None: all
 
     def write(self, wanted: Wanted, desk: Desk) -> Iterator[Draft]:
         """Drafts for a block of rows, in any order; none for a row that cannot be written from."""
@@ -145,6 +163,10 @@ class Author(Declared):
 
     def prompts(self) -> tuple[str, ...]:
         """Labels (name, version, digest) of the prompts that it uses, for the record; none without a model."""
+        return ()
+
+    def checks(self) -> tuple[Check, ...]:
+        """Checks of its own, which its drafts must pass besides the usual ones."""
         return ()
 
     def inputs(self) -> dict[str, str]:

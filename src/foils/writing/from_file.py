@@ -36,6 +36,7 @@ class FromFile(Author):
     """
 
     family: ClassVar[Role] = "negative"
+    per_query: ClassVar[int | None] = None
 
     path: str  # of the file
     of: str = "negative"  # negative, positive or query: what its texts are for

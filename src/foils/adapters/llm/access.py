@@ -17,7 +17,7 @@ from foils.core.errors import SpecError
 
 _LOG = logging.getLogger(__name__)
 
-AnyModel = str | Model | Callable[..., Any]
+AnyModel = str | Model | LLM | Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def opened(models: Sequence[AnyModel], access: Access, cache: Path | None = None
     """A client for each model, all within one budget.
 
     Args:
-        models: names at the endpoint, models, or functions from messages to text.
+        models: names at the endpoint, models, functions from messages to text, or clients, which stay what they are.
         access: how they are reached.
         cache: folder for replies; ``llm`` in foils' cache by default.
 
@@ -61,7 +61,9 @@ def opened(models: Sequence[AnyModel], access: Access, cache: Path | None = None
         LLMError: a name without an address.
     """
     return [
-        LLM(_model(one, access), spending, cache, offline=access.offline, concurrency=access.concurrency)
+        one
+        if isinstance(one, LLM)
+        else LLM(_model(one, access), spending, cache, offline=access.offline, concurrency=access.concurrency)
         for one, spending in zip(models, _spending(len(models), access), strict=True)
     ]
 
@@ -87,7 +89,7 @@ def spent(llms: Sequence[LLM]) -> Mapping[str, Any]:
     return told
 
 
-def _model(given: AnyModel, access: Access) -> Model:
+def _model(given: str | Model | Callable[..., Any], access: Access) -> Model:
     if isinstance(given, str):
         nobody = access.offline and address(access.url) is None
         return Absent(given.strip()) if nobody else Endpoint(given.strip(), access.url)
