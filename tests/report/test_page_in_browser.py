@@ -40,8 +40,22 @@ def test_the_policy_stops_a_script_that_got_in(browser, page):
     tab.close()
 
 
+def test_more_examples_on_demand(browser, page):
+    with opened(browser, page) as tab:
+        every = tab.locator("article.query").count()
+        assert every > 8
+        assert tab.locator("article.query:visible").count() == 8
+        assert tab.locator("form.filters output").inner_text().startswith(f"{every} queries")
+        button = tab.locator("button.more")
+        assert button.inner_text() == f"Show the other {every - 8} queries"
+        button.click()
+        assert tab.locator("article.query:visible").count() == every
+        assert button.is_hidden()
+
+
 def test_filters_narrow_what_is_shown(browser, page):
     with opened(browser, page) as tab:
+        tab.locator("button.more").click()
         shown = tab.locator("article.query:visible li:visible")
         everything = shown.count()
         form = tab.locator("form.filters")

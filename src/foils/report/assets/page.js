@@ -23,6 +23,8 @@
     for (const place of scope.querySelectorAll("[data-plot]")) await draw(place);
   }
 
+  const FIRST = 8;  // queries that are open at first: a page of forty is some sixty screens long
+
   // Filters -----------------------------------------------------------------------------------------------------------
   function filter(box) {
     const form = box.querySelector("form"), asked = form.elements;
@@ -51,10 +53,14 @@
         item.hidden = !(item.dataset.fits || beside) || (narrow && !matching);
         shown += item.hidden ? 0 : 1;
       }
-      query.hidden = narrow ? !matching : !here;
-      queries += query.hidden ? 0 : 1;
+      const found = narrow ? matching : here;
+      queries += found ? 1 : 0;
+      query.hidden = !found || (queries > FIRST && !box.dataset.whole);
     }
     box.querySelector("output").textContent = `${queries} queries, ${shown} documents`;
+    const more = box.querySelector("button.more");
+    more.hidden = queries <= FIRST || Boolean(box.dataset.whole);
+    more.textContent = `Show the other ${queries - FIRST} queries`;
   }
 
   function remembered(box) {
@@ -72,6 +78,7 @@
       }
       form.addEventListener("input", () => filter(box));
       form.addEventListener("submit", (event) => event.preventDefault());
+      box.querySelector("button.more").addEventListener("click", () => { box.dataset.whole = "1"; filter(box); });
       filter(box);
     }
   }
@@ -118,6 +125,8 @@
           const old = there && there.querySelector(`[data-plot="${plot.dataset.plot}"]`);
           if (old) plot.style.minHeight = `${old.getBoundingClientRect().height}px`;
         }
+        const fresher = here.querySelector("[data-examples]");
+        if (box && box.dataset.whole && fresher) fresher.dataset.whole = "1";
         for (const part of here.querySelectorAll("details")) part.open = open.has(nameOf(part));
         if (there) there.replaceWith(here);
         else if (before) before.after(here);
