@@ -5,6 +5,8 @@ from foils.writing.check import Check
 from foils.writing.checks import Copied, Language, Length, Repeats
 from foils.writing.draft import Draft, Edit, Role
 from foils.writing.from_file import FromFile
+from foils.writing.llm import Counterfactual, E5Style, Paraphrase, Queries, SyNeg
+from foils.writing.llm.checks import Chatter, Generic, RoundTrip, Verbatim, Words
 from foils.writing.model_checks import Above, Below, Judged, Plausible
 from foils.writing.run import Options, write
 
@@ -12,19 +14,29 @@ __all__ = [
     "Above",
     "Author",
     "Below",
+    "Chatter",
     "Check",
     "Copied",
+    "Counterfactual",
     "Desk",
     "Draft",
+    "E5Style",
     "Edit",
     "FromFile",
+    "Generic",
     "Judged",
     "Language",
     "Length",
     "Options",
+    "Paraphrase",
     "Plausible",
+    "Queries",
     "Repeats",
     "Role",
+    "RoundTrip",
+    "SyNeg",
+    "Verbatim",
     "Wanted",
+    "Words",
     "write",
 ]

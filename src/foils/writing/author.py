@@ -20,7 +20,7 @@ from foils.core.errors import SpecError
 from foils.core.pairs import Pairs, union
 from foils.core.spec import Declared, Kind
 from foils.stages.context import Context
-from foils.writing.draft import Draft, Role
+from foils.writing.draft import Draft, Role, Start
 
 if TYPE_CHECKING:
     from foils.writing.check import Check
@@ -155,6 +155,11 @@ class Author(Declared):
     def writes(self) -> Role:
         """What its drafts are for: its ``family``."""
         return self.family
+
+    @property
+    def starts(self) -> Start:
+        """What it writes from: queries from documents, all else from pairs of a query and its positive."""
+        return "document" if self.writes == "query" else "pair"
 
     def encoders(self) -> tuple[str, ...]:
         """Names of the models it uses: the field ``encoder``, if it has one."""

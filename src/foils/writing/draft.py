@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 Role = Literal["negative", "positive", "query"]
+Start = Literal["pair", "document"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 

@@ -165,7 +165,7 @@ class _Run:
         )
         self.wanting = Wanting(data, split, options.leaks, seed)
         self.positives = author.per_query if options.positives is None else options.positives
-        self.wanted = self.wanting.rows(author.writes, options.limit, self.positives)
+        self.wanted = self.wanting.rows(author.starts, options.limit, self.positives)
 
     def go(self) -> Writing:
         """Write, check, assemble."""

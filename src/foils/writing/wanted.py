@@ -12,7 +12,7 @@ from foils.core.collection import Collection, family
 from foils.core.errors import DataError, SpecError
 from foils.core.pairs import Pairs
 from foils.writing.author import NOBODY, Wanted
-from foils.writing.draft import Role
+from foils.writing.draft import Start
 
 Leaks = Literal["skip", "keep"]
 Rows = NDArray[np.int32]
@@ -41,20 +41,20 @@ class Wanting:
         self.data, self.split, self.leaks, self.seed = data, split, leaks, seed
         self.skipped = 0
 
-    def rows(self, role: Role, limit: int | None, positives: int | None) -> Wanted:
+    def rows(self, starts: Start, limit: int | None, positives: int | None) -> Wanted:
         """The texts to start from.
 
         Args:
-            role: what is written: a query needs a document, the others a query and its positive.
+            starts: from documents, or from pairs of a query and a positive.
             limit: queries, or documents where queries are written, to choose by a hash of their ids; all by default.
             positives: of each query, chosen likewise; all for None.
 
         Raises:
             DataError: nothing is left.
         """
-        made = self._documents(limit) if role == "query" else self._pairs(limit, positives)
+        made = self._documents(limit) if starts == "document" else self._pairs(limit, positives)
         if not len(made):
-            what = "document" if role == "query" else "query with a positive"
+            what = "document" if starts == "document" else "query with a positive"
             raise DataError(
                 f"no {what} of {self.data.name!r} is left to write from; {self.skipped:,} are held out.",
                 remedy="Pass --leaks keep if nothing will be measured on them (Python: Options(leaks='keep')).",

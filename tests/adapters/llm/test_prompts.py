@@ -7,6 +7,7 @@ from foils.adapters.llm.prompts import block, plain, prompt, shipped, source
 from foils.core.errors import SpecError
 
 VALUES = {"query": "why?", "known": "because", "documents": "a {b} $c", "document": "d"}
+MORE = {name: f"the {name}" for name in ("subject", "difficulty", "length", "lack", "level", "number", "examples")}
 
 
 def own(tmp_path, **changes):
@@ -20,9 +21,10 @@ def own(tmp_path, **changes):
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_prompts_fill_their_gaps(name):
     made = prompt(name)
-    request = made.request(VALUES, 3)
+    values = VALUES | MORE
+    request = made.request(values, 3)
     text = "\n".join(text for _, text in request.messages)
-    assert all(VALUES[field] in text for field in made.fields)
+    assert all(values[field] in text for field in made.fields)
     assert request.prompt == made.label
     assert made.label.startswith(f"{name}@{made.version}/")
     assert request.max_tokens > request.expected > 0
@@ -59,7 +61,7 @@ def test_a_prompt_of_ones_own(tmp_path):
         ({"user": "$query $known $documents 5$ off"}, r"Write '\$\$' for a dollar sign"),
         ({"user": None}, "has no 'user'"),
         ({"version": None}, "has no 'version'"),
-        ({"task": "judge"}, "task 'judge' is none of judge-list, judge-pair"),
+        ({"task": "judge"}, "task 'judge' is none of counterfactual, e5-negative, judge-list, judge-pair"),
         ({"sistem": "x"}, "unknown key 'sistem'. Did you mean 'system'"),
     ],
 )

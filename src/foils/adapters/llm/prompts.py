@@ -145,8 +145,12 @@ def block(tag: str, texts: list[str], length: int) -> str:
     a text‹/document>
     </document>
     """
-    cut = [plain(text if len(text) <= length else text[:length].rsplit(" ", 1)[0] + " …").strip() for text in texts]
-    return "\n".join(f'<{tag} id="{i}">\n{text}\n</{tag}>' for i, text in enumerate(cut, 1))
+    return "\n".join(f'<{tag} id="{i}">\n{cut(text, length)}\n</{tag}>' for i, text in enumerate(texts, 1))
+
+
+def cut(text: str, length: int) -> str:
+    """A text for a gap between tags: at most ``length`` characters, cut between words, `plain`."""
+    return plain(text if len(text) <= length else text[:length].rsplit(" ", 1)[0] + " …").strip()
 
 
 def plain(text: str) -> str:
