@@ -46,6 +46,7 @@ class Job:
         fallback: what each goes on with beyond them, instead of the recipe's.
         tasks: other tasks that the student is measured on at each look at dev.
         influence: whether to count what every negative does.
+        beginning: folder of `foils.phases.begin_phases` of the same first phase, which is then not trained anew.
     """
 
     split: str = "train"
@@ -59,6 +60,7 @@ class Job:
     fallback: Fallback | None = None
     tasks: Sequence[Task] = ()
     influence: bool = False
+    beginning: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_PHASES = "phases"
+
 
 def follow_phases(
     recipe: Recipe, data: Collection, model: Any, *, out: Path, job: Job, options: TrainOptions | None
@@ -58,6 +60,8 @@ def follow_phases(
     else:
         out.mkdir(parents=True, exist_ok=True)
         start_record(out, {"settings": settings, "notes": {"recipe": recipe.text()}})
+    if job.beginning is not None:
+        publish(out / _PHASES, partial(_copied, job.beginning / _PHASES))
     begun = time.monotonic()
     done = _Done(recipe, data, model, out, job, options)
     for number, phase in enumerate(recipe.phases, 1):
@@ -69,6 +73,20 @@ def follow_phases(
     seconds = round(time.monotonic() - begun, 1)
     run = finish_record(out, {**finished, "phases": done.report, "seconds": seconds})
     return Trained(run, done.mined.get(recipe.phases[-1].name))
+
+
+def begin_phases(
+    recipe: Recipe, data: Collection, model: Any, *, out: Path, job: Job, options: TrainOptions | None
+) -> float:
+    """Train a recipe's first phase alone. `follow_phases` with ``out`` as the job's ``beginning`` finds it finished.
+
+    Returns:
+        Seconds that training took, without mining.
+    """
+    first = recipe.phases[0]
+    done = _Done(recipe, data, model, out, job, options)
+    done.do(first, 1)
+    return float(done.runs[first.name].record["seconds"])
 
 
 class _Done:
@@ -93,7 +111,7 @@ class _Done:
 
     def do(self, phase: Phase, number: int) -> None:
         """One phase, or what is left of it."""
-        folder = self.out / "phases" / f"{number}-{phase.name}"
+        folder = self.out / _PHASES / f"{number}-{phase.name}"
         if phase.teach is not None and phase.name in self.job.encoders:
             self.models[phase.name] = self.job.encoders[phase.name]
             self.report.append({"name": phase.name, "model": str(self.models[phase.name]), "given": True})

@@ -54,7 +54,8 @@ def here(monkeypatch):
     def carry_out(task, cache, tell):
         monkeypatch.setenv("FOILS_CACHE", str(cache))
         tasks.carry_out(task, tell)
-        done.append(f"{task.arm.name if task.arm else 'pool' if task.pool else 'start'}-{task.seed}")
+        name = task.arm.name if task.arm else "pool" if task.pool else "start"
+        done.append(f"{name}-{task.seed}{' begins' if task.first else ''}")
 
     monkeypatch.setattr(running, "in_a_process", carry_out)
     return done

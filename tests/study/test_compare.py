@@ -188,6 +188,66 @@ def test_shared_candidates_change_nothing(words, start_path, here, tmp_path):
     assert runs[0] == runs[1]
 
 
+def other_main(name, **warm):
+    main = {"name": "main", "share": 0.5, "mine": "BM25(k=9) >> Top(k=2)"}
+    return {"name": name, "phases": [{"name": "warm", "share": 0.5, **warm}, main]}
+
+
+def test_a_shared_first_phase_changes_nothing(words, start_path, here, tmp_path):
+    warm = {"mine": "Dense('student', k=20) >> Top(k=2)", "rate": 0.5}
+    arms = [other_main("one", **warm), {**SHARP, "phases": [{**SHARP["phases"][0], **warm}, SHARP["phases"][1]]}]
+    given = {"keep_models": True, "seeds": 2, "budget": 8}
+    shared = compare(words, arms, start_path, out=tmp_path / "shared", options=options(**given))
+    assert here[1:] == ["one-0 begins", "one-0", "one-1 begins", "one-1", "sharp-0", "sharp-1"]
+    assert not (tmp_path / "shared" / "beginnings").exists()
+    for arm in arms:
+        alone = compare(words, [arm], start_path, out=tmp_path / arm["name"], options=options(**given))
+        name = arm["name"]
+        for seed in range(2):
+            for file in (f"runs/{name}-{seed}.trec", f"arms/{name}/{seed}/model/model.safetensors"):
+                assert (tmp_path / "shared" / file).read_bytes() == (tmp_path / name / file).read_bytes()
+            told = Path("arms", name, str(seed), RESULT)
+            both = [json.loads((tmp_path / out / told).read_text()) for out in ("shared", name)]
+            assert both[0]["curve"] == both[1]["curve"]
+            assert (both[0]["steps"], both[0]["identity"]) == (both[1]["steps"], both[1]["identity"])
+        assert shared[name]["scores"] == alone[name]["scores"]
+    first = json.loads((tmp_path / "shared/arms/sharp/0" / RESULT).read_text())
+    assert first["work"]["documents"] >= len(words.corpus) * 2  # once with the start model, once with the warm one
+    assert "begins" not in " ".join(here[7:])
+
+
+def test_the_costs_of_a_shared_first_phase_are_each_arms(words, start_path, here, tmp_path, monkeypatch):
+    real = running.in_a_process
+
+    def dear(task, cache, tell):
+        real(task, cache, tell)
+        if task.first:
+            file = task.place / RESULT
+            told = json.loads(file.read_text())
+            told |= {"wall": 1000.0, "memory_mb": 9e6, "work": {**told["work"], "calls": 5000}}
+            file.write_text(json.dumps(told))
+
+    monkeypatch.setattr(running, "in_a_process", dear)
+    made = compare(words, [other_main("one"), SHARP], start_path, out=tmp_path / "s", options=options())
+    for name in ("one", "sharp"):
+        assert made[name]["seconds"]["total"] > 1000
+        assert made[name]["memory_mb"] == 9e6
+        assert made[name]["work"]["calls"] > 5000
+
+
+def test_a_first_phase_that_cannot_be_shared_is_trained_in_each_arm(words, start_path, here, tmp_path, monkeypatch):
+    real = running.in_a_process
+
+    def failing(task, cache, tell):
+        if task.first:
+            raise FoilsError("its process was ended by SIGKILL.")
+        real(task, cache, tell)
+
+    monkeypatch.setattr(running, "in_a_process", failing)
+    made = compare(words, [other_main("one"), SHARP], start_path, out=tmp_path / "s", options=options())
+    assert (here[1:], made.failed) == (["one-0", "sharp-0"], {})
+
+
 def test_an_arm_that_fails_takes_no_other_with_it(words, start_path, here, tmp_path, monkeypatch):
     real = running.in_a_process
 

@@ -11,6 +11,7 @@ from foils.core.errors import DataError, ModelError, SpecError
 from foils.recipe import load_recipe
 from foils.study import StudyOptions, compare, read_study, running
 from foils.study.arms import arms_of
+from foils.study.beginnings import beginnings_of
 from foils.study.budget import each_phase, steps_of
 from foils.study.plan import ground_of
 from foils.study.pools import leading, pools_of
@@ -131,6 +132,27 @@ def test_sources_that_are_shared():
     assert pools_of(other, 1) == []
     assert leading(one({"name": "x", "mine": "BM25(k=5) >> Top(k=2) >> Ensure('deepen')"}).recipe) is None
     assert leading(one({"name": "x", "mine": "BM25(k=5) + Random(k=3) >> Top(k=2, by='bm25')"}).recipe) is None
+
+
+def test_first_phases_that_are_shared():
+    def arm(called, main="BM25(k=9) >> Top(k=2)", **more):
+        options = {"options": more.pop("options")} if "options" in more else {}
+        phases = [{"name": "warm", "share": 0.5, **more}, {"name": "main", "share": 0.5, "mine": main}]
+        return {"name": called, "phases": phases, **options}
+
+    def shared(*given, encoders=None, steps=40):
+        found = beginnings_of(arms_of(given, encoders or {}, "static"), QUICK, steps)
+        return [one.arms for one in found]
+
+    base = arm("base")
+    assert shared(base, arm("same", "Random(k=3)"), "in-batch", "bm25") == [("base", "same")]
+    for changed in ({"share": 0.25}, {"name": "other"}, {"rate": 0.5}, {"loss": "InfoNCE(temperature=0.1)"}):
+        assert shared(base, arm("changed", **changed)) == []
+    assert shared(base, arm("changed", options={"batch_size": 8})) == []
+    assert shared(base, arm("changed", mine="Random(k=2)")) == []
+    mines = [arm(name, mine="Dense('guide', k=9) >> Top(k=2)") for name in ("a", "b")]
+    assert shared(*mines, encoders={"guide": "static"}) == [("a", "b")]
+    assert shared(*mines, encoders={"a/guide": "static", "b/guide": "minilm"}) == []
 
 
 def test_a_study_is_a_file(tmp_path, words_path, start_path, here):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from foils.evaluate.measures import parse
 from foils.staging import alone
 from foils.study import running
 from foils.study.arms import START, Arm, arms_of
+from foils.study.beginnings import Beginning, beginning_for, beginnings_of
 from foils.study.estimates import Panel, Rates
 from foils.study.finished import RECORD, Study
 from foils.study.options import StudyOptions
@@ -27,7 +29,7 @@ from foils.study.tasks import CANDIDATES, Ground, Task, write_json
 
 log = logging.getLogger(__name__)
 
-_CACHE = "cache"
+_CACHE, _BEGINNINGS = "cache", "beginnings"
 
 
 def finish(data: Collection, recipes: Sequence[Any], model: str | Path, out: Path, options: StudyOptions) -> Study:
@@ -54,6 +56,7 @@ class _Making:
         self.out, self.settings, self.ground, self.options = out, settings, ground, options
         self.panel = panel
         self.failed: dict[str, str] = {}
+        self.alone: set[str] = set()
 
     def study(self, arms: list[Arm]) -> Study:
         """Run what is lacking and tell what was found."""
@@ -131,6 +134,8 @@ class _Making:
             raise StoreError(f"{self.out}: holds a study of another model of that name. Choose another folder.")
 
     def _arms(self, arms: Sequence[Arm], pools: Sequence[Pool], steps: int) -> None:
+        lacking = [arm for arm in arms if self._lacking(arm)]
+        beginnings = beginnings_of(lacking, self.ground.train, steps)
         work = [(arm, seed) for arm in arms for seed in range(self.options.seeds)]
         for done, (arm, seed) in enumerate(work):
             _tell(self.options, "trainings", done, len(work))
@@ -139,13 +144,31 @@ class _Making:
                 continue
             pool = pool_for(arm, pools)
             folder = None if pool is None else (self.out / "pools" / pool.name / CANDIDATES).resolve()
-            task = replace(task, arm=arm, seed=seed, steps=steps, candidates=folder)
+            began = self._began(beginning_for(arm, beginnings), seed, steps)
+            task = replace(task, arm=arm, seed=seed, steps=steps, candidates=folder, beginning=began)
             try:
                 self._run(task, f"{arm.name}, seed {seed}")
             except FoilsError as error:
                 log.warning("arm %r, seed %d: %s", arm.name, seed, error)
                 self.failed[arm.name] = str(error)
+        shutil.rmtree(self.out / _BEGINNINGS, ignore_errors=True)
         _tell(self.options, "trainings", len(work), len(work))
+
+    def _began(self, shared: Beginning | None, seed: int, steps: int) -> Path | None:
+        """The folder of a first phase that arms share; what fails there fails again, and is told, in its arms."""
+        if shared is None or shared.name in self.alone:
+            return None
+        place = (self.out / _BEGINNINGS / shared.name / str(seed)).resolve()
+        identity = {**shared.identity, "seed": seed, "data": self.settings["data"]}
+        task = Task(self.ground, place, arm=shared.arm, seed=seed, steps=steps, first=True, identity=identity)
+        if running.finished(task) is None:
+            try:
+                self._run(task, f"the first phase of {', '.join(shared.arms)}, seed {seed}")
+            except FoilsError as error:
+                log.warning("%s: its training is not shared: %s", shared.name, error)
+                self.alone.add(shared.name)
+                return None
+        return place
 
     def _task(self, name: str, seed: int, identity: Mapping[str, Any]) -> Task:
         place = self.out / "arms" / name / str(seed)

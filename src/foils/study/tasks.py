@@ -19,19 +19,19 @@ from foils.core.collection import Collection
 from foils.follow import Job, follow
 from foils.mine import Miner
 from foils.phase import mine_phase
+from foils.phases import begin_phases
 from foils.recipe_values import Recipe
 from foils.stages.context import Progress
 from foils.store import MANIFEST, Negatives
 from foils.study import rates
 from foils.study.arms import START, Arm
-from foils.study.budget import each_phase, steps_of, trained_steps
+from foils.study.beginnings import options_of
+from foils.study.budget import steps_of, trained_steps
 from foils.study.estimates import NEGATIVES, keep
 from foils.study.memory import peak_memory
 from foils.study.pools import Pool, from_pool
-from foils.train.options import TrainOptions
 
 RESULT, VALUES, CANDIDATES = "result.json", "values.npz", "candidates"
-_LOOKS = 5  # at the dev queries in a training
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Task:
         steps: optimiser steps of the training.
         pool: the candidates to search.
         candidates: folder of those that the arm takes; None if it searches itself.
+        first: whether only the arm's first phase is to be trained, for all arms that begin so.
+        beginning: folder where that was done; None if the arm trains it itself.
         budget: of the start model's task, which settles the steps: what `StudyOptions.amount` gives.
         pilot: the arm whose pace is measured for it.
         identity: what the result is of; kept with it.
@@ -85,6 +87,8 @@ class Task:
     steps: int = 0
     pool: Pool | None = None
     candidates: Path | None = None
+    first: bool = False
+    beginning: Path | None = None
     budget: tuple[str, float] = ("steps", 0)
     pilot: Arm | None = None
     identity: Mapping[str, Any] = field(default_factory=dict)
@@ -95,15 +99,20 @@ def carry_out(task: Task, tell: Progress) -> None:
     shutil.rmtree(task.place, ignore_errors=True)
     task.place.mkdir(parents=True)
     before, begun = TALLY.counts(), time.monotonic()
-    if task.arm is not None:
-        made = _arm(task, task.arm, tell)
+    shared: dict[str, Any] = {} if task.beginning is None else json.loads((task.beginning / RESULT).read_text())
+    if task.arm is not None and task.first:
+        made = _first(task, task.arm, tell)
+    elif task.arm is not None:
+        made = _arm(task, task.arm, shared.get("wall", 0.0), tell)
     elif task.pool is not None:
         made = _pool(task, task.pool, tell)
     else:
         made = _start(task, tell)
-    work = {name: count - before[name] for name, count in TALLY.counts().items()}
+    # What an arm was spared is its own all the same: alone it would have needed it.
+    work = {name: count - before[name] + shared.get("work", {}).get(name, 0) for name, count in TALLY.counts().items()}
     total = round(time.monotonic() - begun, 2)
-    result = {**made, "identity": dict(task.identity), "work": work, "wall": total, "memory_mb": peak_memory()}
+    memory = max((size for size in (peak_memory(), shared.get("memory_mb")) if size is not None), default=None)
+    result = {**made, "identity": dict(task.identity), "work": work, "wall": total, "memory_mb": memory}
     write_json(task.place / RESULT, result)
 
 
@@ -134,13 +143,21 @@ def _pool(task: Task, pool: Pool, tell: Progress) -> dict[str, Any]:
     return {"seconds": seconds, "source": repr(pool.source), "candidates": mined.manifest["counts"]["candidates"]}
 
 
-def _arm(task: Task, arm: Arm, tell: Progress) -> dict[str, Any]:
-    ground, folder = task.ground, task.place / "run"
-    stored = set((cache_root() / "vectors").glob("*"))
-    looks = {"evaluate_every": -(-task.steps // _LOOKS)}  # by default once an epoch, which may be a handful of steps
-    length = {"max_steps": each_phase(arm, task.steps)}
-    options = TrainOptions.read({**looks, **ground.train, **arm.options, **length})
+def _first(task: Task, arm: Arm, tell: Progress) -> dict[str, Any]:
+    ground, stored = task.ground, _stored()
+    options = options_of(arm, ground.train, task.steps)
     job = Job(ground.split, task.seed, arm.encoders, Miner(progress=tell))
+    begun = time.monotonic()
+    seconds = begin_phases(arm.recipe, ground.data, ground.model, out=task.place, job=job, options=options)
+    mining = time.monotonic() - begun - seconds
+    _forget(stored, {ground.model, *arm.encoders.values()})
+    return {"seconds": {"mine": round(max(0.0, mining), 2), "train": seconds}}
+
+
+def _arm(task: Task, arm: Arm, spared: float, tell: Progress) -> dict[str, Any]:
+    ground, folder, stored = task.ground, task.place / "run", _stored()
+    options = options_of(arm, ground.train, task.steps)
+    job = Job(ground.split, task.seed, arm.encoders, Miner(progress=tell), beginning=task.beginning)
     recipe, mining, begun = arm.recipe, 0.0, time.monotonic()
     mined: Negatives | None = None
     if len(recipe.phases) == 1 and recipe.only.mine is not None:
@@ -152,7 +169,7 @@ def _arm(task: Task, arm: Arm, tell: Progress) -> dict[str, Any]:
         job = Job(ground.split, task.seed, arm.encoders, job.miner, negatives=mined)
         mining = time.monotonic() - begun
     result = follow(recipe, ground.data, ground.model, out=folder, job=job, options=options)
-    run, whole = result.run, time.monotonic() - begun
+    run, whole = result.run, time.monotonic() - begun + spared
     again, teaching = _seconds_of_generations(folder), _seconds_of_teachers(run.record, recipe)
     if len(recipe.phases) > 1 and any(phase.mine is not None for phase in recipe.phases):
         mining = whole - teaching - _seconds_of_trainings(run.record, recipe)
@@ -237,11 +254,20 @@ def _last_negatives(run: Path, recipe: Recipe, mined: Negatives | None) -> Negat
 
 def _tidy(task: Task, model: Path, stored: set[Path], lasting: set[str]) -> None:
     """Remove what only this training needs: checkpoints, and vectors of models that are gone."""
-    for place in set((cache_root() / "vectors").glob("*")) - stored:
-        meta = place / "meta.json"
-        if not meta.exists() or json.loads(meta.read_text(encoding="utf-8")).get("name") not in lasting:
-            shutil.rmtree(place, ignore_errors=True)
+    _forget(stored, lasting)
     if task.ground.keep_models:
         shutil.move(model, task.place / "model")
     shutil.rmtree(task.place / "run", ignore_errors=True)
     shutil.rmtree(task.place / "mined", ignore_errors=True)
+
+
+def _stored() -> set[Path]:
+    return set((cache_root() / "vectors").glob("*"))
+
+
+def _forget(stored: set[Path], lasting: set[str]) -> None:
+    """Remove vectors of models that nobody has any more."""
+    for place in _stored() - stored:
+        meta = place / "meta.json"
+        if not meta.exists() or json.loads(meta.read_text(encoding="utf-8")).get("name") not in lasting:
+            shutil.rmtree(place, ignore_errors=True)
