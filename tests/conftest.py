@@ -7,7 +7,7 @@ import pytest
 import foils
 from browsing import browser  # noqa: F401 - a fixture; one for all, since one process has one
 from foils.stages import Context
-from little import HashEncoder, OverlapReranker, make_beir
+from little import HashEncoder, OverlapReranker, make_beir, make_shard
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -38,6 +38,12 @@ def beir(tmp_path_factory):
 @pytest.fixture(scope="session")
 def data(beir, _own_cache):
     return foils.load(beir)
+
+
+@pytest.fixture(scope="session")
+def shard(data, tmp_path_factory):
+    """The little collection with texts written for it that any search would find first."""
+    return make_shard(data, tmp_path_factory.mktemp("written") / "shards")
 
 
 @pytest.fixture(scope="session")

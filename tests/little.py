@@ -98,3 +98,36 @@ def make_beir(folder: Path, *, docs: int = 240, queries: int = 60, seed: int = 7
         lines = ["query-id\tcorpus-id\tscore", *(f"{q}\t{d}\t{g}" for q, d, g in rows)]
         (folder / "qrels" / f"{split}.tsv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def make_shard(data, folder: Path, *, everywhere: bool = True):
+    """The collection with texts that any search would find first: each query's own words, written for it.
+
+    Two negatives of each training query, of the kinds ``bait`` and ``lure``; a positive of every third, of the kind
+    ``view``; and with ``everywhere`` a question of every fifth document.
+    """
+    from foils.writing import Options, write
+
+    folder.mkdir(parents=True)
+    rows = data.query_rows("train")
+    named = list(zip(data.queries.id_list(rows), data.queries.texts(rows), strict=True))
+    drafts = {
+        "negative": [
+            {"query_id": name, "text": f"{text} {word}", "kind": kind}
+            for name, text in named
+            for kind, word in (("bait", "indeed"), ("lure", "of course"))
+        ],
+        "positive": [{"query_id": name, "text": f"{text} rightly", "kind": "view"} for name, text in named[::3]],
+        "query": [
+            {"doc_id": name, "text": f"who wrote {name}?"}
+            for name in data.corpus.id_list(range(0, len(data.corpus), 5))
+        ],
+    }
+    options = Options(checks="none", leaks="keep")
+    for role, listed in drafts.items():
+        if role == "query" and not everywhere:
+            continue
+        write_jsonl(folder / f"{role}.jsonl", listed)
+        author = f"FromFile({str(folder / f'{role}.jsonl')!r}, of={role!r})"
+        data = write(data, author, out=folder / role, options=options).collection()
+    return data

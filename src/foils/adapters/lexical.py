@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,8 @@ from foils.core.cache import publish
 from foils.core.errors import SpecError, need
 from foils.core.text import did_you_mean
 
-_FORMAT = 1
+_FORMAT = 2
+_LENGTHS = "lengths.json"
 _CHUNK = 8192  # texts tokenised at a time
 _CELLS = 1 << 22  # scores of a block of queries held at once
 
@@ -37,14 +40,16 @@ class BM25Index:
     2020, Which BM25 Do You Mean?, table 1. A token that a query repeats counts as often. Use `build`.
     """
 
-    def __init__(self, folder: Path, language: str | None) -> None:
+    def __init__(self, folder: Path, language: str | None, k1: float, b: float) -> None:
         bm25s = need("bm25s", "bm25")
         scores = bm25s.BM25.load(folder, mmap=True, load_vocab=False, show_progress=False).scores
         # Plain views of the mapped files: slicing a memmap object costs more than adding a short list.
         self._weights, self._docs, self._starts = (np.asarray(scores[part]) for part in ("data", "indices", "indptr"))
         self._count = int(scores["num_docs"])
-        self._tokenizer = _tokenizer(language)
+        self._language, self._tokenizer = language, _tokenizer(language)
         self._tokenizer.load_vocab(folder)
+        self._k1, self._b = k1, b
+        self._average = float(json.loads((folder / _LENGTHS).read_text(encoding="utf-8"))["average"])
 
     @classmethod
     def build(
@@ -67,7 +72,7 @@ class BM25Index:
         versions = [need("bm25s", "bm25").__version__, need("Stemmer", "bm25").version() if language else ""]
         made_of = {"format": _FORMAT, "k1": k1, "b": b, "language": language, "versions": versions}
         key = hashlib.sha256(json.dumps([made_of, texts.fingerprint, len(texts)]).encode()).hexdigest()[:32]
-        return cls(publish(cache / key, partial(_write, texts, tokenizer, k1, b)), language)
+        return cls(publish(cache / key, partial(_write, texts, tokenizer, k1, b)), language, k1, b)
 
     def __len__(self) -> int:
         return self._count
@@ -116,6 +121,36 @@ class BM25Index:
             pairs = order[slice(*np.searchsorted(ordered, [part.start, part.stop]))]
             scores[pairs] = dense[query_index[pairs] - part.start, doc_rows[pairs]]
         return scores
+
+    def score_texts(
+        self, query_texts: Sequence[str], query_index: NDArray[np.integer], texts: Sequence[str]
+    ) -> NDArray[np.float32]:
+        """The score of pairs with texts that are not among the documents, by the documents' statistics.
+
+        Args:
+            query_texts: queries.
+            query_index: (n,), which of them each pair is about.
+            texts: (n,), its text.
+
+        Returns:
+            float32 (n,).
+        """
+        queries = _tokens(self._tokenizer, list(query_texts), grow=False)
+        distinct, at = np.unique(np.array(texts, object), return_inverse=True)
+        # The length counts words that no document has, too.
+        known = _tokens(self._tokenizer, distinct.tolist(), grow=False)
+        lengths = [len(one) for one in _tokens(_tokenizer(self._language), distinct.tolist(), grow=True)]
+        counts = [Counter(tokens) for tokens in known]
+        scores = np.zeros(len(texts), np.float32)
+        for i, (query, place) in enumerate(zip(query_index.tolist(), at.tolist(), strict=True)):
+            norm = self._k1 * (1 - self._b + self._b * lengths[place] / max(self._average, 1e-9))
+            found = ((self._idf(token), counts[place][token]) for token in queries[query] if token in counts[place])
+            scores[i] = sum(idf * tf / (tf + norm) for idf, tf in found)
+        return scores
+
+    def _idf(self, token: int) -> float:
+        having = int(self._starts[token + 1] - self._starts[token])
+        return math.log(1 + (self._count - having + 0.5) / (having + 0.5))
 
     def _blocks(self, query_texts: Sequence[str]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """Scores of all documents, float32 (queries, documents), for one slice of the queries after the other."""
@@ -171,4 +206,6 @@ def _write(texts: Readable, tokenizer: Any, k1: float, b: float, folder: Path) -
         warnings.simplefilter("ignore", RuntimeWarning)  # no token at all: no average length, and nothing to weigh
         index.index((ids, tokenizer.get_vocab_dict()), create_empty_token=False, show_progress=False)
     index.save(folder, show_progress=False)
+    average = sum(map(len, ids)) / max(1, len(ids))
+    (folder / _LENGTHS).write_text(json.dumps({"average": average}) + "\n", encoding="utf-8")
     tokenizer.save_vocab(folder)

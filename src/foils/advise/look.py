@@ -130,6 +130,7 @@ def look(
         DataError: there is no such split, or it has no positives.
         ModelError: the model cannot be loaded.
     """
+    data = data.base  # what was written for it is not searched
     begun, rows = time.monotonic(), data.query_rows(split)
     if not len(rows):
         raise DataError(f"no query of split {split!r} in {data.name!r} has a positive.", remedy="Name another.")

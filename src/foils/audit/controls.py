@@ -34,7 +34,7 @@ def controls(found: Population, data: Collection, count: int, seed: int) -> tupl
     """
     query, doc = known_positives(found, data, count, seed)
     bits = noise.bits(seed, "audit/random", data.queries.keys[query], data.corpus.keys[doc])
-    other = (bits % np.uint64(len(data.corpus))).astype(np.int32)
+    other = (bits % np.uint64(len(data.base.corpus))).astype(np.int32)
     mine = found.pairs.find(Pairs(query, other, np.zeros(len(query), np.int8))) < 0
     asked = np.concatenate([query, query[mine]])
     return asked, np.concatenate([doc, other[mine]]), np.arange(len(asked)) < len(query)

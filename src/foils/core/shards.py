@@ -44,7 +44,7 @@ class Shard(Collection):
         own = (WRITTEN,) if header["written_queries"] else ()
         self._divide(dict.fromkeys((*self.under.splits, *own)), parts)
 
-    @property
+    @cached_property
     def base(self) -> Collection:
         """What is searched and evaluated on: the collection without what was written, with the splits of this view."""
         base = self.under.base

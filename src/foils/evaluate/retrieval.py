@@ -65,8 +65,9 @@ def evaluate(
 ) -> Scores:
     """Measure how well one system retrieves, against a baseline if one is given.
 
-    All documents are searched, exactly. The qrels are used as given, with their grades. Measured are the queries of
-    the split that have a positive; one for which a system returns nothing counts as 0.
+    All documents are searched, exactly; what was written for the collection is not (`Collection.base`). The qrels are
+    used as given, with their grades. Measured are the queries of the split that have a positive; one for which a system
+    returns nothing counts as 0.
 
     Args:
         data: the collection.
@@ -125,6 +126,7 @@ def evaluate_all(
     parsed = parse(measures)
     depth = _depth(parsed, settings)
     _check(systems, baseline, settings)
+    data = _base(data, split)
     qrels, queries = data.qrels(split), data.query_rows(split)
     if not len(queries):
         raise DataError(f"no query of split {split!r} in {data.name!r} has a positive, so nothing can be measured.")
@@ -154,6 +156,14 @@ def evaluate_all(
     return Table(scores, baseline)
 
 
+def _base(data: Collection, split: str) -> Collection:
+    """The collection without what was written for it: written texts are never measured on."""
+    if split in data.splits and split not in data.base.splits:
+        remedy = "Measure on queries that people asked, such as --split test."
+        raise DataError(f"the queries of split {split!r} in {data.name!r} were written, not asked.", remedy=remedy)
+    return data.base
+
+
 def _named(system: System) -> tuple[str, System]:
     """A short name for a system (the last part of a path, a text as it is, an encoder's own) and the system, loaded."""
     if isinstance(system, Pairs):
@@ -176,7 +186,7 @@ def _rank(data: Collection, system: System, queries: NDArray[np.int32], depth: i
 def _search(data: Collection, system: System, queries: NDArray[np.int32], depth: int, settings: Settings) -> Pairs:
     cache = cache_root(settings.cache)
     if isinstance(system, Pairs):
-        return rankings.ordered(system, "score")
+        return rankings.ordered(system.take(system.doc < len(data.corpus)), "score")
     if isinstance(system, str) and system == "bm25":
         return rankings.by_bm25(data, queries, depth, cache / "bm25")
     if isinstance(system, str | Path) and _is_run_file(Path(system)):

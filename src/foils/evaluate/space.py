@@ -77,6 +77,7 @@ def space(
         DataError: fewer than two queries with a positive, or not more documents than ``k``.
     """
     settings = settings or Settings()
+    data = data.base
     encoder = load_encoder(model)
     positives = data.positives(split)
     asked = _sample(data.queries, positives.queries, QUERIES)

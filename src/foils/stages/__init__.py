@@ -30,6 +30,7 @@ from foils.stages.triangle import PositiveSimilarity, TriSampler
 from foils.stages.weights import Debiased, Doubted
 from foils.stages.windows import Angle, Positions, Quantile, SemiHard, Sieve
 from foils.stages.writers import Scorer, Source
+from foils.stages.written import Written
 
 __all__ = [
     "BM25",
@@ -96,4 +97,5 @@ __all__ = [
     "Trajectory",
     "TriSampler",
     "Uniform",
+    "Written",
 ]

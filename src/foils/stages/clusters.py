@@ -32,10 +32,13 @@ class Clusters:
     Attributes:
         label: int32 (n,), the cluster of each document, or of each query of the split in the order of its rows.
         centroids: float32 (clusters, d), of unit length.
+        found: how many of the first rows are members that may be drawn; documents behind them were written, and are
+            only put into the cluster that is nearest.
     """
 
     label: NDArray[np.int32]
     centroids: NDArray[np.float32]
+    found: int
 
     def __len__(self) -> int:
         return len(self.centroids)
@@ -43,7 +46,7 @@ class Clusters:
     @cached_property
     def groups(self) -> Groups:
         """The members of each cluster."""
-        return Groups(self.label, len(self))
+        return Groups(self.label[: self.found], len(self))
 
     @cached_property
     def neighbour(self) -> NDArray[np.int32]:
@@ -73,16 +76,17 @@ def clusters_of(ctx: Context, encoder: str, kind: Kind, count: int | None = None
 
 def _make(ctx: Context, encoder: str, kind: Kind, count: int | None) -> Clusters:
     if kind == "document":
-        vectors, keys = ctx.vectors(encoder, "document"), ctx.data.corpus.keys
+        vectors, keys = ctx.vectors(encoder, "document"), ctx.data.base.corpus.keys
     else:
         rows = ctx.data.query_rows(ctx.split)
         vectors, keys = ctx.to(rows).vectors(encoder, "query"), ctx.data.queries.keys[rows]
-    number = round(math.sqrt(len(vectors))) if count is None else count
-    if number > len(vectors):
+    found = len(keys)
+    number = round(math.sqrt(found)) if count is None else count
+    if number > found:
         what = "documents" if kind == "document" else f"queries in split {ctx.split!r}"
-        raise DataError(f"{number:,} clusters of {len(vectors):,} {what}.", remedy="Ask for fewer clusters.")
-    centroids = spherical_kmeans(vectors, keys, number)
-    return Clusters(nearest(vectors, centroids)[0], centroids)
+        raise DataError(f"{number:,} clusters of {found:,} {what}.", remedy="Ask for fewer clusters.")
+    centroids = spherical_kmeans(vectors[:found], keys, number)
+    return Clusters(nearest(vectors, centroids)[0], centroids, found)
 
 
 @declare

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -130,9 +130,13 @@ class Context:
         """Vectors of some of the queries, float32 (len(query), dim)."""
         return self.vectors(name, "query")[np.searchsorted(self.rows, query)]
 
+    def searched(self, name: str) -> NDArray[np.float32]:
+        """Vectors of the documents that may be found: those of the base, without what was written; float32 (n, dim)."""
+        return self.vectors(name, "document")[: len(self.data.base.corpus)]
+
     def index(self, name: str) -> Index:
-        """An exact index over the documents' vectors of that encoder."""
-        return self.once(("index", name), lambda: ExactIndex(self.vectors(name, "document"), expected=len(self.rows)))
+        """An exact index over the documents' vectors of that encoder; what was written is not found."""
+        return self.once(("index", name), lambda: ExactIndex(self.searched(name), expected=len(self.rows)))
 
     def similarity(self, name: str, query: NDArray[np.int32], doc: NDArray[np.int32]) -> NDArray[np.float32]:
         """Score of each (query, doc) under a bi-encoder, float32 (n,)."""
@@ -170,11 +174,30 @@ class Context:
         return scorer
 
     def bm25(self, k1: float, b: float, language: str | None) -> BM25Index:
-        """The BM25 index of the corpus under these parameters."""
+        """The BM25 index of the corpus under these parameters; what was written is not in it."""
         return self.once(
             ("bm25", k1, b, language),
-            lambda: BM25Index.build(self.data.corpus, k1=k1, b=b, language=language, cache=self.cache / "bm25"),
+            lambda: BM25Index.build(self.data.base.corpus, k1=k1, b=b, language=language, cache=self.cache / "bm25"),
         )
+
+    def lexical(
+        self, index: BM25Index, query_texts: Sequence[str], query_index: NDArray[np.integer], doc: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """BM25 of any pairs, float32 (n,); of written documents by the statistics of the base.
+
+        Args:
+            index: of the base.
+            query_texts: queries.
+            query_index: (n,), which of them each pair is about.
+            doc: int32 (n,).
+        """
+        written = doc >= len(index)
+        scores = np.zeros(len(doc), np.float32)
+        scores[~written] = index.score(query_texts, query_index[~written], doc[~written])
+        if written.any():
+            texts = self.data.corpus.texts(doc[written])
+            scores[written] = index.score_texts(query_texts, query_index[written], texts)
+        return scores
 
     def keys(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         """Keys of the external ids, which random draws depend on."""

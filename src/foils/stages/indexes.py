@@ -49,22 +49,22 @@ def checked(ctx: Context, encoder: str, text: str, k: int) -> None:
 def _depth(ctx: Context, k: int) -> int:
     """Documents to find per query, so that k remain besides the known positives."""
     known = np.bincount(ctx.data.positives(ctx.split).query).max(initial=0)
-    return min(len(ctx.data.corpus), k + int(known))
+    return min(len(ctx.data.base.corpus), k + int(known))
 
 
 def _derived(ctx: Context, encoder: str, text: str, k: int) -> Settings:
-    return parse(text).derive(len(ctx.data.corpus), ctx.encoder(encoder).dim, _depth(ctx, k))
+    return parse(text).derive(len(ctx.data.base.corpus), ctx.encoder(encoder).dim, _depth(ctx, k))
 
 
 def _prepared(ctx: Context, encoder: str, text: str, k: int) -> Prepared:
     derived = _derived(ctx, encoder, text, k)
     if isinstance(derived, Exact):
         return Prepared(ctx.index(encoder), None)
-    vectors = ann.fingerprint(ctx.encoder(encoder).fingerprint("document"), ctx.data.corpus.fingerprint)
+    vectors = ann.fingerprint(ctx.encoder(encoder).fingerprint("document"), ctx.data.base.corpus.fingerprint)
     wanted = Wanted(parse(text), k, _depth(ctx, k), vectors, ctx.store(encoder) / "indexes")
     rows = ctx.data.query_rows(ctx.split)
     asked = rows[ann.sampled(ctx.data.queries.keys[rows])].astype(np.int32)
     queries = ctx.to(asked).vectors(encoder, "query")
     if ctx.progress is not None:
         ctx.progress(f"indexing documents with {encoder}", 0, 1)
-    return ann.prepare(ctx.vectors(encoder, "document"), queries, wanted)
+    return ann.prepare(ctx.searched(encoder), queries, wanted)

@@ -98,7 +98,7 @@ class PositiveNeighbours(Source):
         if self.by == "bm25":
             distinct, at = np.unique(positive, return_inverse=True)
             index = ctx.bm25(self._bm25.k1, self._bm25.b, self.language)
-            return index.score(ctx.data.corpus.texts(distinct), at, doc)
+            return ctx.lexical(index, ctx.data.corpus.texts(distinct), at, doc)
         vectors = ctx.vectors(self.by, "document")
         return pair_scores(vectors, vectors, positive, doc)
 

@@ -57,7 +57,16 @@ def parents(ctx: Context, key: str = "parent") -> Parents:
     Raises:
         DataError: no document has the key; lists the keys that there are.
     """
-    return ctx.once(("parents", key), lambda: _read(ctx.data.corpus, key, ctx.data.name))
+    return ctx.once(("parents", key), lambda: _make(ctx, key))
+
+
+def _make(ctx: Context, key: str) -> Parents:
+    found = _read(ctx.data.base.corpus, key, ctx.data.name)
+    more = len(ctx.data.corpus) - len(found.code)  # what was written is part of nothing
+    if not more:
+        return found
+    code, position = np.full(more, -1, np.int32), np.full(more, np.nan)
+    return Parents(np.concatenate([found.code, code]), np.concatenate([found.position, position]), found.count)
 
 
 def _read(corpus: Texts, key: str, name: str) -> Parents:

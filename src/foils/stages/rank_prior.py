@@ -98,7 +98,7 @@ class RankPrior(Sampler):
         """Weights of the ranks 1 to depth, float64 (depth,), from what the source finds for the judged queries."""
         rows = ctx.data.qrels(self.judged).queries
         there = replace(ctx.to(rows), split=self.judged)
-        doc, _ = source.retrieve(rows, min(self.depth, len(ctx.data.corpus)), there)
+        doc, _ = source.retrieve(rows, min(self.depth, len(ctx.data.base.corpus)), there)
         query, place = np.nonzero(doc >= 0)
         found = Pairs.build(rows[query], doc[query, place])
         relevant = ctx.data.positives(self.judged).find(found) >= 0

@@ -109,7 +109,7 @@ class Ensure(Stage):
         """Number, stages to run again, and the steps whose judgements hold."""
         prefix = Then(before.stages)
         steps = list(prefix.steps())
-        versions = _relaxing(steps) if self.short == "relax" else self._deepening(steps, len(ctx.data.corpus))
+        versions = _relaxing(steps) if self.short == "relax" else self._deepening(steps, len(ctx.data.base.corpus))
         for number, version in enumerate(versions, start=1):
             places = enumerate(zip(steps, version, strict=True), start=before.step)
             holds = {place for place, (old, new) in places if old == new or not isinstance(old, Filter)}

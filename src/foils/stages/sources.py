@@ -63,7 +63,7 @@ class BM25(Source):
         """BM25 of any pair; 0 where no word is shared."""
         distinct, at = np.unique(query, return_inverse=True)
         index = ctx.bm25(self.k1, self.b, self.language)
-        return index.score(ctx.data.queries.texts(distinct), at, doc)
+        return ctx.lexical(index, ctx.data.queries.texts(distinct), at, doc)
 
 
 @declare
@@ -136,7 +136,7 @@ class Random(Source):
 
     def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
         """Distinct documents in the order in which they are drawn."""
-        n = len(ctx.data.corpus)
+        n = len(ctx.data.base.corpus)
         keys = ctx.data.queries.keys[query][:, None]
         depth = min(depth, n)
         # Which of the two ways is used must not depend on the block, hence not on `depth`.
@@ -146,7 +146,7 @@ class Random(Source):
             doc = np.concatenate([_shuffled(ctx.seed, block, n)[:, :depth] for block in blocks])
         else:
             doc = _distinct_draws(ctx.seed, keys, depth, n)
-        order = ctx.once("rows by key", lambda: np.argsort(ctx.data.corpus.keys).astype(np.int32))
+        order = ctx.once("rows by key", lambda: np.argsort(ctx.data.base.corpus.keys).astype(np.int32))
         return order[doc], np.zeros(doc.shape, np.float32)
 
 

@@ -118,7 +118,7 @@ class TopUp:
 
     def fill(self, pairs: Pairs, ctx: Context) -> Pairs:
         """Draw twice as many until there are enough, or all draws are used up."""
-        most = min(self.most, len(ctx.data.corpus))
+        most = min(self.most, len(ctx.data.base.corpus))
         short, depth = short_of(pairs, ctx.block, self.quota), min(2 * self.quota, most)
         added = []
         while len(short):

@@ -34,6 +34,7 @@ _TAKEN = (
     "deepened",
     "relaxed",
     "qrels",
+    "written",
 )
 
 
@@ -116,8 +117,9 @@ class Source(Writer):
         # Room for the known positives, so that k others remain. A query's own depth decides what counts as returned:
         # the block's may be larger, and must not show.
         known = np.bincount(np.searchsorted(ctx.block, _known(pairs)), minlength=len(ctx.block))
-        room = min(self.k, len(ctx.data.corpus)) + min(self.k, ctx.data.copies)
-        depth = np.minimum(room + known, len(ctx.data.corpus))
+        documents = len(ctx.data.base.corpus)
+        room = min(self.k, documents) + min(self.k, ctx.data.copies)
+        depth = np.minimum(room + known, documents)
         doc, score = self._to_depth(depth, ctx)
         self.refuse_infinite(score[doc >= 0])
         name = self.kind

@@ -65,6 +65,8 @@ class Candidates:
 def candidates(data: Collection, rows: Rows, options: TeachOptions) -> Candidates:
     """At most ``dev_queries`` of the rows' queries, by a hash of their ids, with ``dev_docs`` negatives each.
 
+    What was written is not among them: teachers, too, are measured on documents of the collection.
+
     Args:
         data: the collection.
         rows: of the held-out queries.
@@ -73,8 +75,9 @@ def candidates(data: Collection, rows: Rows, options: TeachOptions) -> Candidate
     draws = noise.bits(0, "dev", data.queries.keys[rows.queries], np.zeros(1, np.uint64))
     slots = np.sort(np.lexsort((rows.queries, draws))[: options.dev_queries])
     kept = np.isin(rows.slot, slots)
-    relevant = _lists(rows.known, slots, None)
-    others = _lists(rows.negatives, slots, options.dev_docs)
+    known, negatives = (_below(lists, len(data.base.corpus)) for lists in (rows.known, rows.negatives))
+    relevant = _lists(known, slots, None)
+    others = _lists(negatives, slots, options.dev_docs)
     slot = np.concatenate([np.repeat(np.arange(len(slots)), part.sizes) for part in (relevant, others)])
     order = np.argsort(slot, kind="stable")
     doc = np.concatenate((relevant.rows, others.rows))[order]
@@ -85,12 +88,18 @@ def candidates(data: Collection, rows: Rows, options: TeachOptions) -> Candidate
         turn=rows.turn[kept],
         queries=rows.queries[slots],
         known=relevant,
-        negatives=_lists(rows.negatives, slots, None),
+        negatives=_lists(negatives, slots, None),
         keys=rows.keys[kept],
         report={},
     )
     report = {"queries": len(slots), "pairs": len(doc), "held_out": len(rows.queries)}
     return Candidates(data, looked, rows.queries[slots][slot[order]], doc, relevant, report)
+
+
+def _below(lists: Lists, end: int) -> Lists:
+    """The lists without rows from ``end`` on."""
+    kept = np.concatenate(([0], np.cumsum(lists.rows < end))).astype(np.int64)
+    return Lists(kept[lists.starts], lists.rows[lists.rows < end])
 
 
 def _lists(lists: Lists, chosen: NDArray[np.int64], most: int | None) -> Lists:

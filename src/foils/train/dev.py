@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.core import noise
-from foils.core.collection import Collection
+from foils.core.collection import WRITTEN, Collection
 from foils.core.packing import pack, unpack
 from foils.core.pairs import POSITIVE, Pairs
 from foils.core.ragged import Lists
@@ -45,7 +45,8 @@ def divide(
     """Which queries to train on and which to hold out.
 
     The collection's split ``dev`` if there is one, else a share of the training queries chosen by a hash of their ids.
-    A query that is in both is held out. With ``dev_share=0`` nothing is.
+    A query that is in both is held out. With ``dev_share=0`` nothing is. A written query is never measured on: for the
+    split ``written`` queries of ``train`` are held out, if there are any.
 
     Returns:
         Rows to train on, rows to measure on, and the split whose qrels measure.
@@ -55,8 +56,10 @@ def divide(
     if "dev" in data.splits:
         held = data.query_rows("dev")
         return np.setdiff1d(data.query_rows(split), held), held, "dev"
-    stay, held = data.holdout(split, options.dev_share, seed)
-    return stay, held, split
+    source = "train" if split == WRITTEN and "train" in data.splits else split
+    _, held = data.holdout(source, options.dev_share, seed)
+    held = held[held < len(data.base.queries)]
+    return np.setdiff1d(data.query_rows(split), held), held, source
 
 
 def promoted(data: Collection, negatives: Pairs | None) -> NDArray[np.int32]:
@@ -70,6 +73,8 @@ def promoted(data: Collection, negatives: Pairs | None) -> NDArray[np.int32]:
 
 def make_dev(data: Collection, split: str, queries: NDArray[np.int32], options: TrainOptions) -> Dev | None:
     """Choose what to measure on: a bounded sample of the queries, all their positives and a bounded rest of the corpus.
+
+    Documents are those of the base: what was written is not searched.
 
     Both samples are by a hash of the ids, the same for every run on this collection.
 
@@ -85,10 +90,10 @@ def make_dev(data: Collection, split: str, queries: NDArray[np.int32], options: 
     if not len(queries):
         return None
     chosen = np.sort(_least(data.queries.keys[queries], queries, options.dev_queries))
-    positives = data.positives(split)
+    positives, same = data.positives(split), data.base.same
     positives = positives.take(np.isin(positives.query, chosen))
-    relevant = _relevant(positives, data.same)
-    leaders = np.flatnonzero(data.same == np.arange(len(data.same))).astype(np.int32)
+    relevant = _relevant(positives, same)
+    leaders = np.flatnonzero(same == np.arange(len(same))).astype(np.int32)
     others = np.setdiff1d(leaders, relevant.rows)
     room = max((options.dev_docs or len(leaders)) - (len(leaders) - len(others)), 0)
     docs = np.union1d(relevant.rows, _least(data.corpus.keys[others], others, room)).astype(np.int32)

@@ -170,7 +170,7 @@ class Cache(Carrier):
     def _fill(self, step: Step) -> None:
         """A random sample of the distinct documents, another one in each process."""
         data = self.site.data
-        rows = np.flatnonzero(data.same == np.arange(len(data.same)))
+        rows = np.flatnonzero(data.base.same == np.arange(len(data.base.same)))
         nobody = np.zeros(1, np.uint64)
         draws = noise.bits(self.site.seed, f"fill/{self.site.rank}", nobody, data.corpus.keys[rows])
         chosen = np.sort(rows[np.argsort(draws, kind="stable")[: len(self.doc)]]).astype(np.int32)

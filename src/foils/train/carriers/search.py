@@ -34,7 +34,8 @@ class Searching(Carrier):
         super().__init__()
         assert site.docs is not None, "the contrast says that document vectors stand"
         self.docs, self.same = site.docs, site.data.same
-        self.leaders = int((self.same == np.arange(len(self.same))).sum())
+        self.found = len(site.data.base.corpus)  # what was written behind them is not searched for
+        self.leaders = int((self.same[: self.found] == np.arange(self.found)).sum())
         times = search.k.times() if isinstance(search.k, Schedule) else (0.0,)
         most = max(round(resolve(search.k, t)) for t in times)
         self.index, self.exact = _opened(search, site, most, self._depth(most))
@@ -65,7 +66,7 @@ class Searching(Carrier):
             queries: float32 (U, d).
             k: at least 1.
         """
-        fetch, everything = self._depth(k), len(self.docs)
+        fetch, everything = self._depth(k), self.found
         while True:
             rows = self.index.search(queries, fetch)[0]
             found = distinct(rows, self.same, k)
@@ -83,8 +84,8 @@ class Searching(Carrier):
         return shown
 
     def _depth(self, k: int) -> int:
-        copies = len(self.same) - self.leaders
-        return min(len(self.docs), k + min(copies, max(_SPARE, k // _SPARE)))
+        copies = self.found - self.leaders
+        return min(self.found, k + min(copies, max(_SPARE, k // _SPARE)))
 
 
 def distinct(rows: NDArray[np.int32], same: NDArray[np.int32], k: int) -> NDArray[np.int64]:
@@ -134,11 +135,12 @@ def listed(
 
 def _opened(search: Search, site: Site, k: int, depth: int) -> tuple[Index, bool]:
     assert site.docs is not None
-    settings = parse(search.index)
-    if isinstance(settings.derive(len(site.docs), site.docs.shape[1], depth), Exact):
-        return ExactIndex(site.docs), True
+    base = site.data.base.corpus
+    settings, docs = parse(search.index), site.docs[: len(base)]
+    if isinstance(settings.derive(len(docs), docs.shape[1], depth), Exact):
+        return ExactIndex(docs), True
     encoder, texts = site.student.encoder(site.max_length), site.data.queries
     asked = site.queries[ann.sampled(texts.keys[site.queries])]
-    made = ann.fingerprint(site.student.encoder(None).fingerprint("document"), site.data.corpus.fingerprint)
+    made = ann.fingerprint(site.student.encoder(None).fingerprint("document"), base.fingerprint)
     wanted = ann.Wanted(settings, k, depth, made, site.cache.parent / "indexes")
-    return ann.prepare(site.docs, encoder.encode(texts.texts(asked), "query"), wanted).index, False
+    return ann.prepare(docs, encoder.encode(texts.texts(asked), "query"), wanted).index, False

@@ -167,7 +167,7 @@ class _Partly:
             self.carrying.write(lambda array: np.copyto(array, self.old), self.old.shape)
         few = queries[:: max(1, len(queries) // _ASKED)]
         depth = min(DEPTH, count)
-        floor = exact.search(few, np.load(self.carrying.after, mmap_mode="r"), depth)[1][:, -1]
+        floor = exact.search(few, self._searched(), depth)[1][:, -1]
         return missed(few, floor, new, guessed, rest=rest, depth=depth), budget / count
 
     @property
@@ -181,10 +181,15 @@ class _Partly:
         """The documents that matter most to the lists: those with the largest sum of 1/rank, the sample aside."""
         self._write(probe, new)
         depth = min(DEPTH, len(self.old))
-        found, _ = exact.search(queries, np.load(self.carrying.after, mmap_mode="r"), depth)
+        found, _ = exact.search(queries, self._searched(), depth)
         worth = np.bincount(found.ravel(), np.tile(1 / np.arange(1, depth + 1), len(found)), minlength=len(self.old))
         worth[probe] = -1
         return np.sort(np.lexsort((np.arange(len(worth)), -worth))[:count]).astype(np.int32)
+
+    def _searched(self) -> Vectors:
+        """The new vectors of the documents that mining may find."""
+        made: Vectors = np.load(self.carrying.after, mmap_mode="r")
+        return made[: len(self.carrying.data.base.corpus)]
 
     def _write(self, rows: Rows, new: Vectors) -> None:
         """All documents where they are guessed to be, and those that were encoded where they are."""
