@@ -32,6 +32,7 @@ def site(*, docs=40, dim=DIM, seed=0):
     corpus = SimpleNamespace(keys=np.arange(docs, dtype=np.uint64) * np.uint64(7919) + np.uint64(5))
     queries = SimpleNamespace(keys=np.arange(300_000, dtype=np.uint64) * np.uint64(104729) + np.uint64(11))
     data = SimpleNamespace(corpus=corpus, queries=queries, same=np.arange(docs, dtype=np.int32))
+    data.base = data
     student = SimpleNamespace(encoder=lambda max_length: SimpleNamespace(dim=dim))
     return SimpleNamespace(data=data, student=student, max_length=None, seed=seed, rank=0, processes=1, known=known_of)
 

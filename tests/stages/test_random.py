@@ -26,6 +26,7 @@ def around(documents: int, queries: int, seed: int = 0) -> SimpleNamespace:
     data = SimpleNamespace(
         corpus=Corpus(rng.permutation(documents).astype(np.uint64)), queries=SimpleNamespace(keys=keys)
     )
+    data.base = data
     return SimpleNamespace(data=data, seed=seed, once=lambda _, make: make())
 
 

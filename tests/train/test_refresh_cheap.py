@@ -118,6 +118,7 @@ class FakeTexts:
 class FakeData:
     def __init__(self, docs, queries):
         self.corpus, self.queries = FakeTexts(docs), FakeTexts(queries)
+        self.base = self
 
 
 @pytest.fixture
