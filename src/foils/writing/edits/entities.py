@@ -1,0 +1,74 @@
+"""Named entities: another name of the same type, from the corpus."""
+
+from __future__ import annotations
+
+from foils.writing.edits.edit import Draw, Edit, Option, disjoint, replaced
+from foils.writing.edits.gazetteer import Gazetteer, Type, mentions, shape, title_type
+from foils.writing.edits.region import Source, places
+
+TRIALS = 32  # names tried for one place
+
+
+def entity(source: Source, draw: Draw) -> list[Option]:
+    """Another name of the same type and shape for each name of the region, at all its places in the text.
+
+    Types are person, place, organisation, event, nationality and, for titles, condition; shapes are acronym, one word
+    and several. The new name comes from the gazetteer, is no alias of the old one and stands nowhere in the query, its
+    answers or its positives. Of a person with several names, the last alone is replaced along. What the title calls a
+    condition is found whatever its case. Names whose type the corpus leaves open stay.
+    """
+    gazetteer = source.gazetteer
+    if gazetteer is None:
+        return []
+    options, seen = [], set()
+    for name, kind in _named(source, gazetteer):
+        if name in seen:
+            continue
+        seen.add(name)
+        new = _another(name, kind, source, gazetteer, draw)
+        if new is not None:
+            option = _everywhere(source.text, name, new, kind)
+            if option:
+                options.append(option)
+    return sorted(options)
+
+
+def _named(source: Source, gazetteer: Gazetteer) -> list[tuple[str, Type]]:
+    found = [
+        (m.name, gazetteer.types[m.name])
+        for m in mentions(source.text)
+        if m.name in gazetteer.types and source.within(m.start, m.end)
+    ]
+    kind = title_type(source.title)
+    if kind is not None and any(source.within(*span) for span in places(source.text, source.title)):
+        found.append((source.title, kind))
+    return found
+
+
+def _another(name: str, kind: Type, source: Source, gazetteer: Gazetteer, draw: Draw) -> str | None:
+    names = gazetteer.slots.get((kind, shape(name)), ())
+    for trial in range(TRIALS if names else 0):
+        new = draw.pick(names, "entity", name, trial)
+        last = new.split(" ")[-1]
+        if not gazetteer.same(name, new) and not source.knows(new) and not (kind == "person" and source.knows(last)):
+            return new
+    return None
+
+
+def _everywhere(text: str, name: str, new: str, kind: Type) -> Option:
+    edits = [
+        _edit(text, start, end, new, kind)
+        for start, end in places(text, name)
+        if kind == "condition" or text[start:end] == name
+    ]
+    if kind == "person" and " " in name:
+        last, new_last = name.split(" ")[-1], new.split(" ")[-1]
+        alone = (span for span in places(text, last) if text[slice(*span)] == last)
+        edits += [Edit(a, b, last, new_last) for a, b in alone if not any(e.start < b and a < e.end for e in edits)]
+    return disjoint(edits)
+
+
+def _edit(text: str, start: int, end: int, new: str, kind: Type) -> Edit:
+    # "a reactive arthritis" within a sentence stays in small letters.
+    spelt = new[0].lower() + new[1:] if kind == "condition" and text[start].islower() and new[1:2].islower() else new
+    return replaced(text, start, end, spelt)
