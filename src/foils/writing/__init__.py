@@ -8,7 +8,9 @@ from foils.writing.from_file import FromFile
 from foils.writing.llm import Counterfactual, E5Style, Paraphrase, Queries, SyNeg
 from foils.writing.llm.checks import Chatter, Generic, RoundTrip, Verbatim, Words
 from foils.writing.model_checks import Above, Below, Judged, Plausible
+from foils.writing.perturb import Identity, Perturb
 from foils.writing.run import Options, write
+from foils.writing.views import Views
 
 __all__ = [
     "Above",
@@ -24,11 +26,13 @@ __all__ = [
     "Edit",
     "FromFile",
     "Generic",
+    "Identity",
     "Judged",
     "Language",
     "Length",
     "Options",
     "Paraphrase",
+    "Perturb",
     "Plausible",
     "Queries",
     "Repeats",
@@ -36,6 +40,7 @@ __all__ = [
     "RoundTrip",
     "SyNeg",
     "Verbatim",
+    "Views",
     "Wanted",
     "Words",
     "write",

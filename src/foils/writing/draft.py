@@ -11,7 +11,7 @@ Start = Literal["pair", "document"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, order=True)
 class Edit:
     """A place where a draft differs from the text that it was made from.
 

@@ -6,19 +6,20 @@ An edit kind is a function ``(source, draw) -> options``: all that can be done t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
+from foils.writing.draft import Edit
 from foils.writing.edits.dates import date
 from foils.writing.edits.deletion import deletion, facet
-from foils.writing.edits.edit import Draw, Edit, Edited, Option, apply
+from foils.writing.edits.edit import Draw, Edited, Option, apply, disjoint, like, replaced
 from foils.writing.edits.entities import entity
 from foils.writing.edits.gazetteer import Gazetteer
 from foils.writing.edits.identity import identity
 from foils.writing.edits.negation import negated, negation
 from foils.writing.edits.numbers import number
 from foils.writing.edits.plausible import Bigrams
-from foils.writing.edits.region import Source, places
+from foils.writing.edits.region import Source, places, terms
 from foils.writing.edits.swaps import antonym, comparison, modality, unit
 from foils.writing.edits.views import crop, drop, span, synonym
 
@@ -101,17 +102,32 @@ def edited(kind: str, source: Source, draw: Draw, nth: int = 0, reach: Reach = "
 
 
 def carried_out(kind: str, source: Source, option: Option) -> Edited:
-    """The text with an option carried out; a name or year that the title holds too changes there as well."""
+    """The text with an option carried out.
+
+    What was said to be in the query (the number, year, name or word that the query asks with) changes wherever the text
+    and its title say it, so that they do not contradict themselves.
+    """
     title = source.title
-    if kind in ("number", "date", "entity"):
-        title = _retitled(title, option)
+    if kind in BOUND:
+        option = disjoint([*option, *_elsewhere(source.text, source, option)])
+        changes = disjoint(_elsewhere(title, source, option, inside=False))
+        title = apply(title, changes)
     return Edited(apply(source.text, option), title, kind, option)
 
 
-def _retitled(title: str, option: Sequence[Edit]) -> str:
-    for edit in option:
-        if len(edit.before) >= 4:
-            spans = [Edit(a, b, title[a:b], edit.after) for a, b in places(title, edit.before)]
-            if spans:
-                return apply(title, spans)
-    return title
+def _elsewhere(text: str, source: Source, option: Option, *, inside: bool = True) -> Iterator[Edit]:
+    for edit in option[:1]:
+        asked = not source.asked.isdisjoint(terms(edit.before)) and " " not in edit.before
+        if not asked and (inside or len(edit.before) < 4):
+            continue
+        word = _before(source.text, edit.start)
+        for start, end in places(text, edit.before):
+            overlaps = inside and any(start < other.end and other.start < end for other in option)
+            if not overlaps and (len(edit.before) >= 4 or _before(text, start) == word):
+                small = edit.before[0].isupper() and text[start].islower()
+                after = edit.after[0].lower() + edit.after[1:] if small else edit.after
+                yield replaced(text, start, end, like(text[start:end], after))
+
+
+def _before(text: str, at: int) -> str:
+    return next(iter(text[max(0, at - 24) : at].lower().split()[-1:]), "")

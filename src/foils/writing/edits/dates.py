@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from foils.writing.edits.edit import Draw, Edit, Option, disjoint
+from foils.writing.draft import Edit
+from foils.writing.edits.edit import Draw, Option, disjoint
 from foils.writing.edits.lexicon import MONTHS, WEEKDAYS
 from foils.writing.edits.region import Source, Span, places
 
@@ -24,7 +25,7 @@ _FORMS = [
     for form in (
         rf"(?<![\w-]){_WEEKDAY}{_DAY}(?: of)? {_MONTH}(?:,? {_YEAR})?(?![\w-])",
         rf"(?<![\w-]){_WEEKDAY}{_MONTH} {_DAY}(?:,? {_YEAR})?(?![\w-]|[.,]\d|\s?%)",
-        rf"(?<![\w-]){_MONTH},?(?: of)? {_YEAR}(?![\w-])",
+        rf"(?<![\w-])(?<!\d )(?<!\d(?:st|nd|rd|th) ){_MONTH},?(?: of)? {_YEAR}(?![\w-])",
         r"(?<![\w-])(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?![\w-])",
         r"(?<![\w/])(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4}|\d{2})(?![\w/])",
         r"(?<![\w.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?![\w]|\.\d)",

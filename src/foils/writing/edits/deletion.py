@@ -3,42 +3,58 @@
 from __future__ import annotations
 
 from foils.core.answers import compile_answers, tokens_of
-from foils.writing.edits.edit import Draw, Edit, Option
+from foils.writing.draft import Edit
+from foils.writing.edits.edit import Draw, Option
 from foils.writing.edits.region import Source, Span, sentences, terms
 
 LEAST_LEFT = 0.5  # of the text's characters; the length check of written texts asks for as much
 
 
 def answering(source: Source) -> list[Span]:
-    """The sentences that answer: all that hold a known answer; else the one that shares most words with the query."""
-    if source.answer_spans or not source.query:
-        return source.region if source.answer_spans else []
-    wanted = terms(source.query)
-    return sorted(source.region, key=lambda span: (-len(wanted & terms(source.text[slice(*span)])), span))[:1]
+    """The sentences that answer: all that hold a known answer; else those of the region, the likeliest first.
+
+    Where no answer is known, sentences go in the order of how many words they share with the query, until the next one
+    would leave less than half of the text.
+    """
+    if source.answer_spans:
+        return source.region
+    taken: list[Span] = []
+    left = LEAST_LEFT * len(source.text)
+    shared = {span: len(source.asked & terms(source.text[slice(*span)])) for span in source.region if source.query}
+    order = sorted(shared, key=lambda span: (-shared[span], span))
+    for start, end in order:
+        left -= end - start
+        if left < 0:
+            break
+        taken.append((start, end))
+    return sorted(taken)
 
 
 def deletion(source: Source, draw: Draw) -> list[Option]:
-    """The text without the sentences that answer, all of them at once; None of it where under half would be left.
+    """The text without the sentences that answer, all of them at once; nothing where under half would be left.
 
     See `answering`; the title stays, so the topic is kept and the answer is gone.
     """
     gone = answering(source)
     left = len(source.text) - sum(end - start for start, end in gone)
-    if not gone or left < LEAST_LEFT * len(source.text):
+    if not gone or left < LEAST_LEFT * len(source.text) or not left:
         return []
-    edits = []
-    for start, end in gone:
-        while end < len(source.text) and source.text[end].isspace():
-            end += 1
-        edits.append(Edit(start, end, source.text[start:end], ""))
-    return [tuple(edits)]
+    return [tuple(_out(source.text, span) for span in gone)]
+
+
+def _out(text: str, span: Span) -> Edit:
+    start, end = span
+    while end < len(text) and text[end].isspace():
+        end += 1
+    return Edit(start, end, text[start:end], "")
 
 
 def facet(source: Source, draw: Draw) -> list[Option]:
     """Another aspect of the same topic in place of the answer: each answering sentence becomes one of a donor.
 
-    A donor is a text of the same topic about something else (`foils.writing.facets`). From the first donor that has
-    enough sentences which hold no answer and share fewer words with the query, those nearest in length are taken.
+    A donor is a text of the same topic about something else (`foils.writing.facets`). Of its sentences those count that
+    hold no answer and do not share all words of the query; for each answering sentence the one nearest in length is
+    taken, and those left over go. One option a donor.
     """
     gone = answering(source)
     if not gone:
@@ -54,15 +70,18 @@ def facet(source: Source, draw: Draw) -> list[Option]:
                 continue
             if not wanted or len(wanted & terms(text)) < len(wanted):
                 fit.append(text)
-        if len(fit) >= len(gone):
-            options.append(_exchanged(source, gone, fit))
+        if fit:
+            options.append(_exchanged(source.text, gone, fit))
     return options
 
 
-def _exchanged(source: Source, gone: list[Span], fit: list[str]) -> Option:
+def _exchanged(text: str, gone: list[Span], fit: list[str]) -> Option:
     edits, left = [], list(fit)
     for start, end in gone:
-        best = min(left, key=lambda text: (abs(len(text) - (end - start)), text))
-        left.remove(best)
-        edits.append(Edit(start, end, source.text[start:end], best))
+        if left:
+            best = min(left, key=lambda other: (abs(len(other) - (end - start)), other))
+            left.remove(best)
+            edits.append(Edit(start, end, text[start:end], best))
+        else:
+            edits.append(_out(text, (start, end)))
     return tuple(edits)

@@ -9,25 +9,9 @@ from typing import TypeVar
 import numpy as np
 
 from foils.core import noise
+from foils.writing.draft import Edit
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, order=True)
-class Edit:
-    """One replaced span of a text.
-
-    Attributes:
-        start: offset of the span in the text before any edit, in characters.
-        end: offset behind it.
-        before: what stood there.
-        after: what stands there now; "" for what was taken out.
-    """
-
-    start: int
-    end: int
-    before: str
-    after: str
 
 
 Option = tuple[Edit, ...]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from foils.writing.edits.edit import Draw, Edit, Option, disjoint, replaced
-from foils.writing.edits.gazetteer import Gazetteer, Type, mentions, shape, title_type
+import re
+
+from foils.writing.draft import Edit
+from foils.writing.edits.edit import Draw, Option, disjoint, replaced
+from foils.writing.edits.gazetteer import Gazetteer, Type, mentions, shape, title_type, words_of
 from foils.writing.edits.region import Source, places
 
 TRIALS = 32  # names tried for one place
@@ -14,8 +17,9 @@ def entity(source: Source, draw: Draw) -> list[Option]:
 
     Types are person, place, organisation, event, nationality and, for titles, condition; shapes are acronym, one word
     and several. The new name comes from the gazetteer, is no alias of the old one and stands nowhere in the query, its
-    answers or its positives. Of a person with several names, the last alone is replaced along. What the title calls a
-    condition is found whatever its case. Names whose type the corpus leaves open stay.
+    answers or its positives. Of a person with several names, the last alone is replaced along; an acronym in brackets
+    behind a name follows it. What the title calls a condition is found whatever its case. Names whose type the corpus
+    leaves open stay.
     """
     gazetteer = source.gazetteer
     if gazetteer is None:
@@ -28,6 +32,7 @@ def entity(source: Source, draw: Draw) -> list[Option]:
         new = _another(name, kind, source, gazetteer, draw)
         if new is not None:
             option = _everywhere(source.text, name, new, kind)
+            option = disjoint([*option, *_acronym(source.text, name, new)])
             if option:
                 options.append(option)
     return sorted(options)
@@ -68,7 +73,16 @@ def _everywhere(text: str, name: str, new: str, kind: Type) -> Option:
     return disjoint(edits)
 
 
+def _acronym(text: str, name: str, new: str) -> list[Edit]:
+    # "acute lymphoblastic leukemia (ALL)": its letters are the name once more.
+    short = next((m[1] for _, end in places(text, name) if (m := re.match(r"\s\(([A-Z]{2,6})\)", text[end:]))), None)
+    fresh = "".join(word[0] for word in words_of(new)).upper()
+    if short is None or len(fresh) < 2 or fresh == short:
+        return []
+    return [Edit(a, b, short, fresh) for a, b in places(text, short) if text[a:b] == short]
+
+
 def _edit(text: str, start: int, end: int, new: str, kind: Type) -> Edit:
-    # "a reactive arthritis" within a sentence stays in small letters.
-    spelt = new[0].lower() + new[1:] if kind == "condition" and text[start].islower() and new[1:2].islower() else new
+    # "a reactive arthritis" within a sentence stays in small letters, where the new name has no other capital.
+    spelt = new[0].lower() + new[1:] if kind == "condition" and text[start].islower() and new[1:].islower() else new
     return replaced(text, start, end, spelt)

@@ -35,6 +35,7 @@ _MENTION = re.compile(
 _START = re.compile(r"(?:^|[.!?:]['\"”’)]?\s+|\n\s*|[\"“‘(\[-]\s*)$")
 _PLACE_BEFORE = re.compile(r"\b(?:in|near|throughout|across|outside|toward|towards)\s(?:the\s)?$")
 _PERSON_AFTER = re.compile(r",?\s(?:who|\(born|said|wrote|argued|was born|married|himself|herself)\b")
+_HEADS = CONDITION_HEADS.union(*({head.lower() for head in heads} for heads in HEADS.values()))
 _CALENDAR = frozenset((*MONTHS, *WEEKDAYS))
 
 
@@ -122,7 +123,9 @@ def words_of(name: str) -> list[str]:
 
 
 def alias(one: str, other: str) -> bool:
-    """Whether two names may mean the same: a shared word or beginning of a word (5 letters), or one's initials.
+    """Whether two names may mean the same: a shared word, by its first 5 letters, or initials.
+
+    Words for what a thing is (university, river, syndrome) do not count.
 
     >>> alias("Richard Nixon", "Nixon"), alias("Norman", "Normandy"), alias("Organization of Arab States", "OAS")
     (True, True, True)
@@ -130,12 +133,17 @@ def alias(one: str, other: str) -> bool:
     False
     """
     a, b = words_of(one), words_of(other)
-    if not a or not b or {word[:5] for word in a} & {word[:5] for word in b}:
+    if not a or not b or _beginnings(a) & _beginnings(b):
         return True
     return any(
         _initials(x) == "".join(y) or (_initials(x) == "".join(w[0] for w in y) != "" and len(y) > 1)
         for x, y in ((a, b), (b, a))
     )
+
+
+def _beginnings(words: list[str]) -> set[str]:
+    # Two universities are two names, and so are two syndromes.
+    return {word[:5] for word in words if word not in _HEADS} or {word[:5] for word in words}
 
 
 def _initials(words: list[str]) -> str:
@@ -207,10 +215,17 @@ def _same(text: str) -> Iterator[tuple[str, str]]:
     if "(" in text:
         for found in _BRACKETS.finditer(text):
             if found[2][0].isupper():
-                yield found[1], found[2]
+                yield _bare(found[1]), _bare(found[2])
     if " known as " in text or " called " in text:
         for found in _CALLED.finditer(text):
-            yield found[1], found[2]
+            yield _bare(found[1]), _bare(found[2])
+
+
+def _bare(name: str) -> str:
+    words = name.split()
+    while len(words) > 1 and (words[0].lower() in STOP or words[0] in HONORIFICS):
+        words = words[1:]
+    return " ".join(words)
 
 
 def _elected(ballot: Counter[Type]) -> Type | None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from foils.writing.draft import Edit
 from foils.writing.edits.dates import dates
-from foils.writing.edits.edit import Draw, Edit, Option, replaced
+from foils.writing.edits.edit import Draw, Option, replaced
 from foils.writing.edits.lexicon import COUNTS, MONTHS, words
 from foils.writing.edits.region import Source
 from foils.writing.edits.swaps import opposites

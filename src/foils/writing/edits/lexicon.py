@@ -30,7 +30,7 @@ def both_ways(*lists: Iterable[tuple[str, str]]) -> Mapping[str, tuple[str, ...]
 STOP = frozenset(
     words("""a about after all also am an and any are as at be because been before being both but by can could did
         do does doing done during each either else etc ever every few for from get gets got had has have
-        having he her here hers him his how i if in into is it its itself just kind known made make many may
+        having he her here hers him his how i if in into is it its itself just kind later known made make many may
         me might more most much must my name named no nor not of off often on once one only or other our out
         over own per same shall she should so some such than that the their them then there these they this
         those through thus to too under until up us use used very was way we were what when where whether
@@ -208,7 +208,7 @@ PLACES = frozenset(
         Stockholm Sudan Sweden Switzerland Sydney Syria Taiwan Tehran Tennessee Texas Thailand Tibet Tokyo
         Toronto Tunisia Turkey Tuscany Uganda Ukraine United_Kingdom United_States Utah Vancouver Venezuela
         Venice Vermont Vienna Vietnam Virginia Wales Warsaw Washington West_Virginia Wisconsin Wyoming Yemen
-        Yugoslavia Zimbabwe Zurich"""
+        Yugoslavia Zimbabwe Zurich UK US USA USSR UAE"""
     )
 )
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from foils.writing.edits.edit import Draw, Edit, Option
+from foils.writing.draft import Edit
+from foils.writing.edits.edit import Draw, Option
 from foils.writing.edits.lexicon import VERBS
 from foils.writing.edits.region import Source
 
@@ -30,7 +31,7 @@ _PASTS = {base: past for past, base in VERBS.items()}
 def negated(sentence: str) -> Edit | None:
     """The edit that negates a sentence, or takes its negation away; None where no rule holds.
 
-    The main auxiliary is the first one in a clause that no relative pronoun or conjunction opens; "not" goes in or out
+    The main auxiliary is the first one that no relative pronoun or conjunction before it takes; "not" goes in or out
     behind it, "can" and "cannot" change places. Without an auxiliary, "caused the" and "did not cause the" change
     places, for verbs of a list before an object. Questions, contractions (isn't) and other negatives (never, no,
     "can not") are left alone: what has two forms could not be given back.
@@ -52,8 +53,10 @@ def negated(sentence: str) -> Edit | None:
 
 
 def _in_main(sentence: str, at: int) -> bool:
+    # A pronoun or conjunction opens a clause that one verb closes: "symptoms that are mild will pass".
     clause = _CLOSES.split(sentence[:at])[-1]
-    return not _OPENS.search(clause.lower())
+    verbs = sum(1 for form in (_AUXILIARY, _PAST, _DID_NOT) for _ in form.finditer(clause))
+    return len(_OPENS.findall(clause.lower())) <= verbs
 
 
 def _finite(sentence: str, at: int) -> bool:

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from foils.writing.draft import Edit
 from foils.writing.edits.dates import date_spans, ordinal_suffix
-from foils.writing.edits.edit import Draw, Edit, Option, disjoint, like, replaced
+from foils.writing.edits.edit import Draw, Option, disjoint, like, replaced
 from foils.writing.edits.lexicon import COUNTS, ORDINALS, TENS
 from foils.writing.edits.region import Source, places
 

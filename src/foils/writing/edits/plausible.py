@@ -25,7 +25,7 @@ class Bigrams:
     """Counts of words and of word pairs of a corpus.
 
     ``log p(b | a) = log ((n(ab) + α p(b)) / (n(a) + α))`` with α 0.1 and ``p(b) = (n(b) + 1) / (n + V)``: a model of
-    word pairs that backs off to the share of the second word. Pairs are counted by a 22-bit hash, so that memory does not
+    word pairs that backs off to the share of the second word. Pairs are counted by a 22-bit hash, so memory does not
     grow.
     """
 

@@ -133,7 +133,8 @@ class Source:
     @cached_property
     def known(self) -> str:
         """Tokens of the query, its answers and positives, and of the text itself; see `knows`."""
-        parts = [self.query, *self.answers, *self.positives, self.title, self.text]
+        own = [] if any(self.text in positive for positive in self.positives) else [self.title, self.text]
+        parts = [self.query, *self.answers, *self.positives, *own]
         return "".join(map(tokens_of, parts))
 
     def knows(self, wanted: str) -> bool:

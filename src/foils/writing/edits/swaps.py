@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from foils.writing.edits.edit import Draw, Edit, Option, like, replaced
+from foils.writing.draft import Edit
+from foils.writing.edits.edit import Draw, Option, like, replaced
 from foils.writing.edits.lexicon import ANTONYMS, AUXILIARIES, COMPARISONS, CURRENCIES, MODALITY, SYNONYMS, UNITS
 from foils.writing.edits.region import Source
 
@@ -45,13 +46,15 @@ def opposites(text: str, name: str, draw: Draw) -> Iterator[tuple[re.Match[str],
 def _swap(source: Source, draw: Draw, name: str) -> list[Option]:
     options: list[Option] = []
     for found, after in opposites(source.text, name, draw):
-        if source.within(*found.span()) and not _in_name(source.text, *found.span()):
+        if source.within(*found.span()) and not _fixed(source.text, *found.span()):
             options.append((replaced(source.text, *found.span(), after),))
     return options
 
 
-def _in_name(text: str, start: int, end: int) -> bool:
+def _fixed(text: str, start: int, end: int) -> bool:
     # "North Korea", "the Old Kingdom": a capital within a sentence belongs to a name; so does one before a name.
+    if re.search(r"\bno\s$", text[max(0, start - 4) : start]):
+        return True  # "no longer"
     return text[start].isupper() and (
         bool(_PROPER.match(text, end)) or not re.search(r"(?:^|[.!?:]\s+|\n\s*)$", text[:start])
     )

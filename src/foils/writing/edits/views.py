@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from foils.writing.edits.edit import Draw, Edit, Option, disjoint, replaced
+from foils.writing.draft import Edit
+from foils.writing.edits.edit import Draw, Option, disjoint, replaced
 from foils.writing.edits.region import Source, Span
 from foils.writing.edits.swaps import opposites
 
