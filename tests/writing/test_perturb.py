@@ -79,7 +79,7 @@ ALL = f"Perturb(kinds={[kind for kind in EDITS if kind != 'facet']}, k=3)"
         ALL,
         "Perturb(k=2, reach='region')",
         "Identity(share=1.0, edits=2)",
-        "Views(k=4)",
+        "Views(k=3)",
         "Perturb(by='student', k=2)",
     ],
 )
@@ -153,7 +153,7 @@ def test_texts_without_a_query(told, desk):
         ("Perturb(kinds=['facet'])", "named for the kind facet"),
         ("Perturb(reach='far')", "reach"),
         ("Identity(share=0.0)", "above 0"),
-        ("Views(k=5)", "number of kinds"),
+        ("Views(k=4)", "number of kinds"),
         ("Views(kinds=['blur'])", "span"),
     ],
 )

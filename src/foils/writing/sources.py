@@ -60,7 +60,7 @@ def draws(stream: str, wanted: Wanted, desk: Desk) -> list[Draw]:
 
 def bigrams(desk: Desk) -> Bigrams:
     """Word pairs of the corpus, for how plausible an edit is."""
-    return desk.once("bigrams", lambda: Bigrams(desk.data.corpus.texts(_sample(desk))))
+    return desk.once("bigrams", lambda: Bigrams(desk.data.base.corpus.texts(_sample(desk))))
 
 
 def bi_encoder(name: str, desk: Desk, who: object) -> Encoder:
@@ -77,19 +77,19 @@ def bi_encoder(name: str, desk: Desk, who: object) -> Encoder:
 
 
 def _sample(desk: Desk) -> NDArray[np.int32]:
-    keys = desk.data.corpus.keys
+    keys = desk.data.base.corpus.keys
     order = np.argsort(noise.bits(0, "names", keys, np.zeros(1, np.uint64)), kind="stable")
     return np.sort(order[:SAMPLE]).astype(np.int32)
 
 
 def _gazetteer(desk: Desk) -> Gazetteer:
     rows = _sample(desk)
-    return Gazetteer.of(desk.data.corpus.titles(rows), desk.data.corpus.bodies(rows))
+    return Gazetteer.of(desk.data.base.corpus.titles(rows), desk.data.base.corpus.bodies(rows))
 
 
 def _facets(desk: Desk, name: str) -> Facets:
     encoder = bi_encoder(name, desk, "facet")
-    data = desk.data
+    data = desk.data.base
     found = (
         encoder.take("document", len(data.corpus), None)
         if isinstance(encoder, Precomputed)

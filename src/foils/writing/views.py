@@ -22,12 +22,13 @@ class Views(Author):
     arXiv:2112.09118, section 3.2), ``span`` keeps one sentence that answers (after the inverse cloze task, Lee, Chang
     and Toutanova 2019, arXiv:1906.00300, section 4). Known answers (``metadata.answers``) stay; where none is known, a
     crop may lose what answers. A text gets ``k`` views of different kinds, in an order drawn by the ids. Shares are
-    ours. Dropout views need no text: a model with dropout reads the same one twice.
+    ours. A span is shorter than the check `Length` lets pass: ask for it with another bound, or without that check.
+    Dropout views need no text: a model with dropout reads the same one twice.
     """
 
     family: ClassVar[Role] = "positive"
 
-    kinds: tuple[str, ...] = ("synonym", "drop", "crop", "span")
+    kinds: tuple[str, ...] = ("synonym", "drop", "crop")
     k: int = 1  # views a text, at most
 
     def check(self) -> None:

@@ -191,7 +191,7 @@ CORPUS = [
         "",
         "The Organization of Arab States (OAS) is near Oxford University, in Zanzibar. All stay in Zanzibar.",
     ),
-    ("Reactive arthritis", "It hurts. Later Mary Shelley, also known as Anna Klein, saw Harvard University."),
+    ("Reactive arthritis", "It hurts in Zanzibar. Later Mary Shelley, also known as Anna Klein, saw Yale University."),
 ]
 
 
@@ -203,7 +203,7 @@ def test_the_gazetteer_types_names_by_rule():
         "Paris": "place",
         "Zanzibar": "place",
         "Oxford University": "organisation",
-        "Harvard University": "organisation",
+        "Yale University": "organisation",
         "Organization of Arab States": "organisation",
         "Anna Klein": "person",
         "Reactive arthritis": "condition",
@@ -211,7 +211,7 @@ def test_the_gazetteer_types_names_by_rule():
     assert found.slots["place", "one"] == ("Paris", "Zanzibar")
     assert found.same("Mary Shelley", "Anna Klein")
     assert found.same("OAS", "Organization of Arab States")
-    assert not found.same("Oxford University", "Harvard University")
+    assert not found.same("Oxford University", "Yale University")
 
 
 def test_mentions_leave_out_what_only_begins_a_sentence():
