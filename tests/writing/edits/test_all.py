@@ -15,7 +15,7 @@ from foils.writing.edits.numbers import numerals
 from grammar import draws, sources
 
 KINDS = [*EDITS, *VIEWS, "identity"]
-few = settings(max_examples=60, deadline=None)
+few = settings(max_examples=40, deadline=None)
 
 
 @pytest.mark.parametrize("kind", KINDS)

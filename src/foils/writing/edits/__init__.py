@@ -109,24 +109,34 @@ def carried_out(kind: str, source: Source, option: Option) -> Edited:
     """
     title = source.title
     if kind in BOUND:
-        option = disjoint([*option, *_elsewhere(source.text, source, option)])
-        changes = disjoint(_elsewhere(title, source, option, inside=False))
-        title = apply(title, changes)
+        if kind != "date":
+            option = disjoint([*option, *_elsewhere(source.text, source, option[:1])])
+        title = apply(title, disjoint(_in_title(title, source, option)))
     return Edited(apply(source.text, option), title, kind, option)
 
 
-def _elsewhere(text: str, source: Source, option: Option, *, inside: bool = True) -> Iterator[Edit]:
-    for edit in option[:1]:
-        asked = not source.asked.isdisjoint(terms(edit.before)) and " " not in edit.before
-        if not asked and (inside or len(edit.before) < 4):
-            continue
-        word = _before(source.text, edit.start)
-        for start, end in places(text, edit.before):
-            overlaps = inside and any(start < other.end and other.start < end for other in option)
-            if not overlaps and (len(edit.before) >= 4 or _before(text, start) == word):
-                small = edit.before[0].isupper() and text[start].islower()
-                after = edit.after[0].lower() + edit.after[1:] if small else edit.after
-                yield replaced(text, start, end, like(text[start:end], after))
+def _elsewhere(text: str, source: Source, option: Option) -> Iterator[Edit]:
+    """Further places of a word or number that the query asks with."""
+    for edit in option:
+        if " " not in edit.before and not source.asked.isdisjoint(terms(edit.before)):
+            word = _before(source.text, edit.start)
+            for start, end in places(text, edit.before):
+                if len(edit.before) >= 4 or _before(text, start) == word:
+                    yield _again(text, start, end, edit)
+
+
+def _in_title(title: str, source: Source, option: Option) -> Iterator[Edit]:
+    yield from _elsewhere(title, source, option)
+    for edit in option:
+        if len(edit.before) >= 4:
+            yield from (_again(title, start, end, edit) for start, end in places(title, edit.before))
+
+
+def _again(text: str, start: int, end: int, edit: Edit) -> Edit:
+    small = edit.before[0].isupper() and text[start].islower()
+    return replaced(
+        text, start, end, like(text[start:end], edit.after[0].lower() + edit.after[1:] if small else edit.after)
+    )
 
 
 def _before(text: str, at: int) -> str:

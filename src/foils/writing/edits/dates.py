@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from foils.writing.draft import Edit
@@ -159,14 +159,16 @@ def _changed(found: Date, parts: list[str], source: Source, draw: Draw) -> Itera
         for part in parts:
             value = _another(found, part, draw, (source.text[found.start : found.end], *parts, trial))
             new = _with(new, part, value)
-        edits = [_edit(source.text, found, new, name) for name, _ in found.spans]
-        if not new.valid or None in edits:
+        edits = [_edit(source.text, found, new, name) for name, _ in found.spans] if new.valid else [None]
+        if None in edits:
             continue
         spelt = disjoint(edit for edit in edits if edit is not None)
         if spelt and not any(
             source.knows(edit.after) for edit in spelt if len(edit.after) == 4 and edit.after.isdigit()
         ):
-            yield disjoint([*spelt, *_years_elsewhere(source, spelt)])
+            others = _years_elsewhere(source, spelt)
+            if not rigid(source.text, others):
+                yield disjoint([*spelt, *others])
             return
 
 
@@ -230,9 +232,17 @@ def ordinal_suffix(value: int) -> str:
     return "th" if value // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
 
 
-def _years_elsewhere(source: Source, spelt: Option) -> Iterator[Edit]:
-    for edit in spelt:
-        if len(edit.before) == 4 and edit.before.isdigit():
-            for start, end in places(source.text, edit.before):
-                if not any(e.start < end and start < e.end for e in spelt):
-                    yield Edit(start, end, edit.before, edit.after)
+def _years_elsewhere(source: Source, spelt: Option) -> list[Edit]:
+    return [
+        Edit(start, end, edit.before, edit.after)
+        for edit in spelt
+        if len(edit.before) == 4 and edit.before.isdigit()
+        for start, end in places(source.text, edit.before)
+        if not any(other.start < end and start < other.end for other in spelt)
+    ]
+
+
+def rigid(text: str, edits: Iterable[Edit]) -> bool:
+    """Whether an edited year stands in a date that needs it: one with a weekday, or 29 February."""
+    fixed = [d for d in dates(text) if "weekday" in dict(d.spans) or (d.day, d.month) == (29, 2)]
+    return any(d.start < edit.end and edit.start < d.end for d in fixed for edit in edits)

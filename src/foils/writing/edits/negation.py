@@ -78,18 +78,12 @@ def _verb(found: re.Match[str]) -> Edit:
 
 def _at_auxiliary(sentence: str, found: re.Match[str]) -> Edit | None:
     word, rest = found.group(), sentence[found.end() :]
-    if word == "cannot":
-        return Edit(found.start(), found.end(), word, "can") if not _NEGATED.match(rest) else None
     bare = rest[4:] if rest.startswith(" not ") else rest
     taken_out = bare is not rest
-    if (
-        _NEGATED.match(bare)
-        or re.match(r"\s+only\b|\s*$|\s*[.,;:)]", bare)
-        or (word in _HAVE and not _PARTICIPLE.match(bare))
-    ):
+    if not re.match(r" (?!only\b)\S", bare) or _NEGATED.match(bare) or (word in _HAVE and not _PARTICIPLE.match(bare)):
         return None
-    if word == "can":
-        return None if taken_out else Edit(found.start(), found.end(), word, "cannot")
+    if word in ("can", "cannot"):
+        return None if taken_out else Edit(found.start(), found.end(), word, "cannot" if word == "can" else "can")
     if taken_out:
         return Edit(found.start(), found.end() + 4, f"{word} not", word)
     return Edit(found.start(), found.end(), word, f"{word} not")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from foils.writing.draft import Edit
-from foils.writing.edits.dates import date_spans, ordinal_suffix
+from foils.writing.edits.dates import date_spans, ordinal_suffix, rigid
 from foils.writing.edits.edit import Draw, Option, disjoint, like, replaced
 from foils.writing.edits.lexicon import COUNTS, ORDINALS, TENS
 from foils.writing.edits.region import Source, places
@@ -125,7 +125,9 @@ def number(source: Source, draw: Draw) -> list[Option]:
         if source.within(found.start, found.end):
             after = another(found, source, draw)
             if after is not None:
-                options.append(_option(source, found.start, found.end, after, everywhere=found.year))
+                option = _option(source, found.start, found.end, after, everywhere=found.year)
+                if not (found.year and rigid(source.text, option)):
+                    options.append(option)
     for word in _WORD.finditer(source.text):
         if source.within(*word.span()):
             row = _WRITTEN[word.group().lower()]
