@@ -127,6 +127,8 @@ def test_a_cheap_judge_is_corrected_and_a_useless_one_is_told(made, words, sheet
     assert {useless[arm]["rate"]["kind"] for arm in ARMS} == {"none"}
     assert "its verdicts say nothing" in useless["bm25"]["rate"]["why"]
     assert "No false-negative rate of random: no score column 'bm25'" in text_of(useless)
+    assert set(useless.unjudged) == {"bm25", "random"}
+    assert (helped.unjudged, useless.failed) == ({}, {})
     compare(words, ARMS, start_path, out=made.out, options=options(judge=str(sheet), judged=40))
 
 
@@ -209,6 +211,10 @@ def test_the_command_line_and_files_name_judges(words_path, start_path, sheet, t
     assert "~estimated by" in run(*base, "--judge", str(sheet), "--judged", "50")
     rate = json.loads((tmp_path / "s" / "study.json").read_text())["arms"][1]["rate"]
     assert (rate["kind"], rate["judged"]) == ("estimated", 50)
+    failing = run(*base, "--judge", str(sheet), "--judged", "50", "--cheap", "score:other", code=1)
+    assert "No false-negative rate of bm25: no score column 'other'" in " ".join(failing.split())
+    assert "what this says" in failing  # everything else is there
+    assert "~estimated by" in run(*base, "--judge", str(sheet), "--judged", "50")
     file = tmp_path / "study.yaml"
     file.write_text(f"judge: [{sheet}, score]\njudged: 40\nllm: {{budget: 3}}\n")
     assert StudyOptions.read(read_study(file)[1]).judge == [str(sheet), "score"]

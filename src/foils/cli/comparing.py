@@ -96,7 +96,7 @@ def _compare(what: dict[str, Any], values: dict[str, Any], as_json: bool) -> Non
     with progress() as shown:
         study = made(collection, what["arms"], what["model"], out=what["out"], options=replace(options, progress=shown))
     tell(as_json, {"out": str(study.out), **study.record}, study)  # type: ignore[arg-type]
-    if study.failed:
+    if study.failed or study.unjudged:  # everything else is kept; the same command tries these again
         raise typer.Exit(1)
 
 

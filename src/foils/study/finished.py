@@ -58,6 +58,11 @@ class Study:
         """Arms that could not be finished, and why."""
         return dict(self.record["failed"])
 
+    @property
+    def unjudged(self) -> dict[str, str]:
+        """Arms whose false-negative rate was asked for and could not be estimated, and why."""
+        return {arm["name"]: arm["rate"]["why"] for arm in self.record["arms"] if "why" in arm["rate"]}
+
     def __getitem__(self, arm: str) -> Mapping[str, Any]:
         """What the record says of an arm.
 

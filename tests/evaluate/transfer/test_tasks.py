@@ -12,6 +12,7 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, v_measure_score
 
+from foils.adapters.models import load_encoder
 from foils.core.errors import DataError, MissingExtra, SpecError
 from foils.evaluate import evaluate
 from foils.evaluate.transfer import (
@@ -26,6 +27,7 @@ from foils.evaluate.transfer import (
     transfer,
 )
 from foils.evaluate.transfer.answer import Answer, against
+from foils.evaluate.transfer.mteb import MtebTask
 from foils.evaluate.transfer.resampled import resamples, spearman
 from foils.evaluate.transfer.tasks import _few
 from foils.terminal import console, transferred
@@ -256,12 +258,41 @@ def test_what_is_asked_wrongly(tmp_path):
         transfer([tmp_path / "x.jsonl"], {"a": HashEncoder()}, baseline="b")
 
 
+def wordwise(texts):
+    """A static model with a random vector for each word of some texts."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    words = sorted({word for text in texts for word in text.split()})
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(["?", *words])}, unk_token="?"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    vectors = np.random.default_rng(0).standard_normal((1 + len(words), 8)).astype(np.float32)
+    return SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=vectors)], device="cpu")
+
+
 def test_mteb_that_is_not_installed():
     try:
         import mteb  # noqa: F401
     except ModuleNotFoundError:
         with pytest.raises(MissingExtra, match=r"foils\[mteb\]"):
             read_task("mteb=STSBenchmark")
+
+
+def test_mteb_s_own_library_gives_its_main_score_and_nothing_of_each_item():
+    """With a task of the library's own tests, whose data is in it."""
+    mteb = pytest.importorskip("mteb", reason="mteb is not installed: pip install 'foils[mteb]'")
+    from mteb.mocks.mock_tasks.sts import MockSTSTask
+
+    task = MockSTSTask()
+    task.load_data()
+    rows = task.dataset["test"]
+    static_encoder = load_encoder(wordwise([*rows["sentence1"], *rows["sentence2"]]))
+    answer = MtebTask("mock", task).answer(static_encoder, HOW)
+    result = mteb.evaluate(static_encoder.model, task, cache=None, overwrite_strategy="always").task_results[0]
+    assert answer.value == pytest.approx(result.get_score())
+    assert (answer.items, answer.resamples, answer.repeats) == (None, None, None)
+    assert not [name for name, value in result.scores["test"][0].items() if name != "languages" and np.ndim(value)]
 
 
 def test_mteb_through_its_library(monkeypatch):

@@ -13,7 +13,10 @@ from foils.evaluate.transfer.tasks import How, Task
 
 @dataclass(frozen=True, eq=False)
 class MtebTask(Task):
-    """The main score of an MTEB task. The library gives no values per item, so there is no interval and no alarm.
+    """The main score of an MTEB task.
+
+    The library's results (2.26) are means, without a value for each item, and the repeats that it keeps of a
+    classification differ in what is learnt from, not in what is measured: so there is no interval and no alarm.
 
     Attributes:
         task: what ``mteb.get_task`` gave.
