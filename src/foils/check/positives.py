@@ -46,7 +46,8 @@ def sibling_positive(subject: Subject) -> Found:
 def near_duplicate_of_positive(subject: Subject) -> Found:
     """A negative has nearly the text of a positive: five-word shingles with a Jaccard similarity of .8 or more.
 
-    Texts of which one is more than twice as long as the other are not compared.
+    Texts of which one is more than twice as long as the other are not compared; nor is an edited text with the one that
+    it was made from, which it nearly repeats by design (``foils write``).
     """
     if not _has_positives(subject):
         return UNTOLD
@@ -87,6 +88,17 @@ def _pairs(subject: Subject) -> Iterator[tuple[Ints, NDArray[np.int32]]]:
         yield at[part][which], doc[place]
 
 
+def _edited(subject: Subject, negative: NDArray[np.int64], positive: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether each negative is its positive with some words changed."""
+    if subject.data is None or not len(subject.data.written):
+        return np.zeros(len(negative), bool)
+    links, home, same = subject.data.written, subject.documents.home, subject.data.same
+    made = pack(links.doc[links.edited], same[links.source[links.edited]])
+    known = (home[negative] >= 0) & (home[positive] >= 0)
+    pairs = pack(np.maximum(home[negative], 0), same[np.maximum(home[positive], 0)])
+    return known & np.isin(pairs, np.unique(made))
+
+
 def _near(
     subject: Subject, place: Ints, positive: NDArray[np.int32], near: NearTexts
 ) -> tuple[Ints, NDArray[np.int32]]:
@@ -95,6 +107,7 @@ def _near(
     negative = subject.doc[place]
     long, short = (f(side.lengths[negative], side.lengths[positive]) for f in (np.maximum, np.minimum))
     alike = (short > 0) & (long <= max(_LENGTHS, 1 / bound) * short)
+    alike &= ~_edited(subject, negative, positive)
     likely = np.flatnonzero(alike & (side.same[negative] != side.same[positive]))
     pairs, back = np.unique(pack(negative[likely], positive[likely]), return_inverse=True)
     similar = near.similar(*unpack(pairs), bound)

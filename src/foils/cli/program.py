@@ -22,6 +22,7 @@ from foils.cli.reporting import report, watch
 from foils.cli.teaching import teach
 from foils.cli.training import evaluate, train
 from foils.cli.transferring import transfer
+from foils.cli.writing import write
 from foils.core.errors import FoilsError
 
 app = typer.Typer(
@@ -32,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-_MORE = (advise, transfer, calibrate, compare, influence, generations, diff, rollback, report, watch)
+_MORE = (write, advise, transfer, calibrate, compare, influence, generations, diff, rollback, report, watch)
 for command in (*_COMMANDS, *_MORE):
     app.command(command.__name__.rstrip("_"))(command)
 

@@ -18,6 +18,7 @@ SCHEMA = pa.schema(
         ("doc", pa.int32()),
         ("source", pa.int32()),
         ("role", pa.int8()),
+        ("edited", pa.bool_()),
         ("kind", pa.dictionary(pa.int32(), pa.string())),
     ]
 )
@@ -32,6 +33,7 @@ class Links:
         doc: int32 (n,), row of the written document.
         source: int32 (n,), row of the document that it was made from.
         role: int8 (n,), place in ``ROLES``.
+        edited: bool (n,), whether it is the source with some words changed, and so nearly repeats it by design.
         kind: int32 (n,), place in ``kinds``.
         kinds: what was done, in words of the authors'.
     """
@@ -40,6 +42,7 @@ class Links:
     doc: NDArray[np.int32]
     source: NDArray[np.int32]
     role: NDArray[np.int8]
+    edited: NDArray[np.bool_]
     kind: NDArray[np.int32]
     kinds: tuple[str, ...]
 
@@ -50,7 +53,7 @@ class Links:
     def nothing(cls) -> Links:
         """No rows."""
         none = np.zeros(0, np.int32)
-        return cls(none, none, none, np.zeros(0, np.int8), none, ())
+        return cls(none, none, none, np.zeros(0, np.int8), np.zeros(0, bool), none, ())
 
     @classmethod
     def read(cls, path: Path) -> Links:
@@ -60,12 +63,13 @@ class Links:
             return cls.nothing()
         query, doc, source, role = (table.column(name).to_numpy() for name in ("query", "doc", "source", "role"))
         kind = table.column("kind").combine_chunks()
-        return cls(query, doc, source, role, kind.indices.to_numpy(), tuple(kind.dictionary.to_pylist()))
+        edited = table.column("edited").to_numpy(zero_copy_only=False)
+        return cls(query, doc, source, role, edited, kind.indices.to_numpy(), tuple(kind.dictionary.to_pylist()))
 
     def write(self, path: Path) -> None:
         """Write them as `read` reads them."""
         kind = pa.DictionaryArray.from_arrays(pa.array(self.kind, pa.int32()), pa.array(self.kinds, pa.string()))
-        columns = [pa.array(values) for values in (self.query, self.doc, self.source, self.role)]
+        columns = [pa.array(values) for values in (self.query, self.doc, self.source, self.role, self.edited)]
         with pa.ipc.new_file(str(path), SCHEMA) as file:
             file.write_table(pa.table([*columns, kind], schema=SCHEMA))
 
@@ -79,10 +83,19 @@ class Links:
             np.concatenate([self.doc, other.doc])[order],
             np.concatenate([self.source, other.source])[order],
             np.concatenate([self.role, other.role])[order],
+            np.concatenate([self.edited, other.edited])[order],
             np.concatenate([self.kind, place[other.kind]]).astype(np.int32)[order],
             kinds,
         )
 
     def take(self, rows: slice | NDArray[np.bool_]) -> Links:
         """Some rows."""
-        return Links(self.query[rows], self.doc[rows], self.source[rows], self.role[rows], self.kind[rows], self.kinds)
+        return Links(
+            self.query[rows],
+            self.doc[rows],
+            self.source[rows],
+            self.role[rows],
+            self.edited[rows],
+            self.kind[rows],
+            self.kinds,
+        )

@@ -40,7 +40,9 @@ class Shard(Collection):
         self.under = _under(header["base"], path)
         self.corpus = self.under.corpus.followed(self.path / "corpus.arrow", header["corpus"])
         self.queries = self.under.queries.followed(self.path / "queries.arrow", header["queries"])
-        self.report = {**self.under.report, "written": header["report"]}
+        more = {f"written_{side}": header["report"][side] for side in ("documents", "queries")}
+        below = self.under.report
+        self.report = {**below, **{name: below.get(name, 0) + count for name, count in more.items()}}
         own = (WRITTEN,) if header["written_queries"] else ()
         self._divide(dict.fromkeys((*self.under.splits, *own)), parts)
 

@@ -2,7 +2,7 @@
 
 from foils.writing.author import Author, Desk, Wanted
 from foils.writing.check import Check
-from foils.writing.checks import Copied, Language, Length, Repeats
+from foils.writing.checks import Copied, Language, Length, Repeats, Usual
 from foils.writing.draft import Draft, Edit, Role
 from foils.writing.from_file import FromFile
 from foils.writing.llm import Counterfactual, E5Style, Paraphrase, Queries, SyNeg
@@ -39,6 +39,7 @@ __all__ = [
     "Role",
     "RoundTrip",
     "SyNeg",
+    "Usual",
     "Verbatim",
     "Views",
     "Wanted",

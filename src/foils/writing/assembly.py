@@ -186,7 +186,16 @@ class Assembly:
         self._aside.unlink()
         digest = hashlib.blake2b(f"{self.under.fingerprint}{corpus}{asked}".encode(), digest_size=16)
         digest.update((documents.metadata_fingerprint + queries.metadata_fingerprint).encode())
-        for column in (links.query, links.doc, links.source, links.role, links.kind, qrels.query, qrels.doc):
+        for column in (
+            links.query,
+            links.doc,
+            links.source,
+            links.role,
+            links.edited,
+            links.kind,
+            qrels.query,
+            qrels.doc,
+        ):
             digest.update(np.ascontiguousarray(column).tobytes())
         digest.update(json.dumps(links.kinds).encode())
         own = {"corpus": corpus, "queries": asked, "written_queries": bool(made["queries"])}
@@ -201,6 +210,7 @@ class Assembly:
             rows[places].astype(np.int32),
             self.doc[places].astype(np.int32),
             np.array([ROLES.index(role) for role in self.role[places]], np.int8),
+            self.edited[places],
             np.array([kinds.index(kind) for kind in self.kind[places]], np.int32),
             kinds,
         )

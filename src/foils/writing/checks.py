@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -50,6 +50,18 @@ def filled(drafts: Sequence[Draft], at: list[int], measure: Callable[[list[Draft
     if at:
         values[at] = measure([drafts[place] for place in at])
     return values
+
+
+@declare
+class Usual(Check):
+    """The checks that need no model, with their defaults: ``Length() + Copied() + Language() + Repeats()``.
+
+    What drafts must pass if nothing else is said; written out in the record.
+    """
+
+    def each(self) -> Iterator[Check]:
+        """Those four."""
+        yield from (Length(), Copied(), Language(), Repeats())
 
 
 @declare

@@ -23,7 +23,7 @@ from foils.version import __version__
 from foils.writing.assembly import Assembly
 from foils.writing.author import Author, Desk, Progress, Wanted
 from foils.writing.check import Check
-from foils.writing.checks import Copied, Language, Length, Repeats
+from foils.writing.checks import Usual
 from foils.writing.draft import Draft
 from foils.writing.drafts import Drafts, part_table
 from foils.writing.tallying import tallied
@@ -34,11 +34,6 @@ PART = 1024  # rows to write from in a part: what a kill loses at most, replies 
 NONE = "none"
 
 
-def usual() -> Check:
-    """The checks that need no model."""
-    return Length() + Copied() + Language() + Repeats()
-
-
 @dataclass(frozen=True)
 class Options:
     """How to write.
@@ -46,7 +41,7 @@ class Options:
     Attributes:
         limit: queries to write for, or documents where queries are written, chosen by a hash of their ids; all if None.
         positives: of each query, to write from, chosen likewise; as many as the author says if None, mostly 1.
-        checks: what drafts must pass, a value or its text; `usual` by default, 'none' for none. An author's own checks
+        checks: what drafts must pass, a value or its text; `Usual` by default, 'none' for none. An author's own checks
             come besides.
         encoders: models by the names that author and checks use: loaded ones, or whatever names one.
         models: the language model that writes, and perhaps one that judges: names at the endpoint, or functions.
@@ -286,7 +281,7 @@ def _unusable(draft: Draft) -> str | None:
 
 def _checks(given: str | Check | None) -> Iterable[Check]:
     if given is None:
-        return usual().each()
+        return Usual().each()
     if isinstance(given, str):
         return () if given.strip() == NONE else cast(Check, parse(given, "check")).each()
     return given.each()
