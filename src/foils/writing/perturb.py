@@ -30,9 +30,10 @@ class Perturb(Author):
     after, increase and decrease), ``unit`` (within a dimension, the value stays), ``modality`` (may and must, usually
     and rarely), ``deletion`` (the sentences that answer, taken out) and ``facet`` (sentences about another aspect of
     the topic, from another text, in their place). Only sentences that hold a known answer (``metadata.answers``) are
-    edited, or else share content words with the query. Edits of a few words must, unless ``reach='region'``, touch a
-    known answer or a word of the query, since others leave the text as relevant as it was. Where nothing can be edited,
-    nothing is written. English only: rules and word lists are our own.
+    edited, or else share content words with the query. Unless ``reach='region'``, edits of a few words must touch a
+    known answer or a word of the query, a negation must stand in the clause of a known answer or in the sentence
+    nearest to the query, and a deletion needs a known answer: others leave most texts as relevant as they were. Where
+    nothing can be edited, nothing is written. English only: rules and word lists are our own.
 
     A text gets ``k`` edits, of different kinds as long as there are, in an order drawn by the ids; with ``by`` those
     with the highest score for the query under a bi-encoder, of up to 16: the text form of adversarial negatives. Each
@@ -44,7 +45,7 @@ class Perturb(Author):
 
     family: ClassVar[Role] = "negative"
 
-    kinds: tuple[str, ...] = ("number", "date", "entity", "negation", "antonym", "comparison", "unit", "modality")
+    kinds: tuple[str, ...] = tuple(kind for kind in EDITS if kind != "facet")  # which edits, in no order
     k: int = 1  # drafts a text, at most
     reach: Literal["answer", "region"] = "answer"  # whether an edit must touch an answer or a word of the query
     by: str | None = None  # bi-encoder that chooses the edits with the highest score; None draws them

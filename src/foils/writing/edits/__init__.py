@@ -16,7 +16,7 @@ from foils.writing.edits.edit import Draw, Edited, Option, apply, disjoint, like
 from foils.writing.edits.entities import entity
 from foils.writing.edits.gazetteer import Gazetteer
 from foils.writing.edits.identity import identity
-from foils.writing.edits.negation import negated, negation
+from foils.writing.edits.negation import negated, negation, one_clause
 from foils.writing.edits.numbers import number
 from foils.writing.edits.plausible import Bigrams
 from foils.writing.edits.region import Source, places, terms
@@ -77,12 +77,18 @@ def options(kind: str, source: Source, draw: Draw, reach: Reach = "answer") -> l
         kind: a name of `EDITS` or `VIEWS`, or ``identity``.
         source: the text.
         draw: of the ids.
-        reach: ``answer`` keeps those edits of a few words that touch a known answer or a word of the query; ``region``
-            keeps all in the sentences that answer, of which many leave the text as relevant as it was.
+        reach: ``answer`` keeps those edits of a few words that touch a known answer or a word of the query, and
+            negations of the clause that a known answer stands in, or of the sentences that share most words with the
+            query, and deletions of known answers; ``region`` keeps all in the sentences that answer, of which many
+            leave the text as relevant as it was.
     """
     found = [option for option in _ALL[kind](source, draw) if apply(source.text, option) != source.text]
     if reach == "answer" and kind in BOUND and (source.query or source.answers):
         return [option for option in found if any(source.binds(edit.start, edit.end) for edit in option)]
+    if reach == "answer" and kind == "negation" and source.query:
+        return [option for option in found if one_clause(source, option[0])]
+    if reach == "answer" and kind == "deletion" and not source.answer_spans:
+        return []
     return found
 
 

@@ -10,36 +10,30 @@ from foils.writing.edits.region import Source, Span, sentences, terms
 LEAST_LEFT = 0.5  # of the text's characters; the length check of written texts asks for as much
 
 
-def answering(source: Source) -> list[Span]:
-    """The sentences that answer: all that hold a known answer; else those of the region, the likeliest first.
+def deletion(source: Source, draw: Draw) -> list[Option]:
+    """The text without the sentences that answer, all of them at once; the title stays: topic kept, answer gone.
 
-    Where no answer is known, sentences go in the order of how many words they share with the query, until the next one
-    would leave less than half of the text.
+    All that hold a known answer; nothing where under half of the text would be left. Where no answer is known, the
+    sentences of the region in the order of how many words they share with the query, until the next one would leave
+    less than half; what is left then mostly still answers.
     """
-    if source.answer_spans:
-        return source.region
+    gone = source.region if source.answer_spans else _likeliest(source)
+    left = len(source.text) - sum(end - start for start, end in gone)
+    if not gone or left < LEAST_LEFT * len(source.text) or not left:
+        return []
+    return [tuple(_out(source.text, span) for span in gone)]
+
+
+def _likeliest(source: Source) -> list[Span]:
     taken: list[Span] = []
     left = LEAST_LEFT * len(source.text)
     shared = {span: len(source.asked & terms(source.text[slice(*span)])) for span in source.region if source.query}
-    order = sorted(shared, key=lambda span: (-shared[span], span))
-    for start, end in order:
+    for start, end in sorted(shared, key=lambda span: (-shared[span], span)):
         left -= end - start
         if left < 0:
             break
         taken.append((start, end))
     return sorted(taken)
-
-
-def deletion(source: Source, draw: Draw) -> list[Option]:
-    """The text without the sentences that answer, all of them at once; nothing where under half would be left.
-
-    See `answering`; the title stays, so the topic is kept and the answer is gone.
-    """
-    gone = answering(source)
-    left = len(source.text) - sum(end - start for start, end in gone)
-    if not gone or left < LEAST_LEFT * len(source.text) or not left:
-        return []
-    return [tuple(_out(source.text, span) for span in gone)]
 
 
 def _out(text: str, span: Span) -> Edit:
@@ -50,13 +44,13 @@ def _out(text: str, span: Span) -> Edit:
 
 
 def facet(source: Source, draw: Draw) -> list[Option]:
-    """Another aspect of the same topic in place of the answer: each answering sentence becomes one of a donor.
+    """Another aspect of the same topic in place of the answer: each sentence of the region becomes one of a donor.
 
     A donor is a text of the same topic about something else (`foils.writing.facets`). Of its sentences those count that
-    hold no answer and do not share all words of the query; for each answering sentence the one nearest in length is
+    hold no answer and do not share all words of the query; for each sentence of the region the one nearest in length is
     taken, and those left over go. One option a donor.
     """
-    gone = answering(source)
+    gone = source.region if source.query else []
     if not gone:
         return []
     holds = compile_answers(list(source.answers), "string") if source.answers else None

@@ -17,9 +17,9 @@ def entity(source: Source, draw: Draw) -> list[Option]:
 
     Types are person, place, organisation, event, nationality and, for titles, condition; shapes are acronym, one word
     and several. The new name comes from the gazetteer, is no alias of the old one and stands nowhere in the query, its
-    answers or its positives. Of a person with several names, the last alone is replaced along; an acronym in brackets
-    behind a name follows it. What the title calls a condition is found whatever its case. Names whose type the corpus
-    leaves open stay.
+    answers or its positives. Of a person with several names, the first or last alone is replaced along; an acronym in
+    brackets behind a name follows it. What the title calls a condition is found whatever its case. Names whose type the
+    corpus leaves open stay.
     """
     gazetteer = source.gazetteer
     if gazetteer is None:
@@ -54,8 +54,8 @@ def _another(name: str, kind: Type, source: Source, gazetteer: Gazetteer, draw: 
     names = gazetteer.slots.get((kind, shape(name)), ())
     for trial in range(TRIALS if names else 0):
         new = draw.pick(names, "entity", name, trial)
-        last = new.split(" ")[-1]
-        if not gazetteer.same(name, new) and not source.knows(new) and not (kind == "person" and source.knows(last)):
+        parts = new.split(" ") if kind == "person" else [new]
+        if not gazetteer.same(name, new) and not source.knows(new) and not any(source.knows(part) for part in parts):
             return new
     return None
 
@@ -66,10 +66,11 @@ def _everywhere(text: str, name: str, new: str, kind: Type) -> Option:
         for start, end in places(text, name)
         if kind == "condition" or text[start:end] == name
     ]
-    if kind == "person" and " " in name:
-        last, new_last = name.split(" ")[-1], new.split(" ")[-1]
-        alone = (span for span in places(text, last) if text[slice(*span)] == last)
-        edits += [Edit(a, b, last, new_last) for a, b in alone if not any(e.start < b and a < e.end for e in edits)]
+    if kind == "person" and " " in name and " " in new:
+        for at in (0, -1):
+            word, fresh = name.split(" ")[at], new.split(" ")[at]
+            alone = (span for span in places(text, word) if text[slice(*span)] == word and len(word) > 2)
+            edits += [Edit(a, b, word, fresh) for a, b in alone if not any(e.start < b and a < e.end for e in edits)]
     return disjoint(edits)
 
 

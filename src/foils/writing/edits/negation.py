@@ -7,7 +7,7 @@ import re
 from foils.writing.draft import Edit
 from foils.writing.edits.edit import Draw, Option
 from foils.writing.edits.lexicon import VERBS
-from foils.writing.edits.region import Source
+from foils.writing.edits.region import Source, terms
 
 _BE = ("is", "are", "was", "were", "am")
 _HAVE = ("has", "have", "had")
@@ -97,3 +97,19 @@ def negation(source: Source, draw: Draw) -> list[Option]:
         if edit is not None:
             options.append((Edit(start + edit.start, start + edit.end, edit.before, edit.after),))
     return options
+
+
+def one_clause(source: Source, edit: Edit) -> bool:
+    """Whether a negation is likely to deny the answer.
+
+    Nothing that opens or closes a clause is between it and a known answer; or, where none is known, no other sentence
+    shares more words with the query.
+    """
+    if not source.answer_spans:
+        shared = {span: len(source.asked & terms(source.text[slice(*span)])) for span in source.region}
+        return any(a <= edit.start < b and shared[a, b] == max(shared.values()) for a, b in source.region)
+    between = (
+        source.text[min(edit.end, end) : max(edit.start, start)] if (end <= edit.start or edit.end <= start) else ""
+        for start, end in source.answer_spans
+    )
+    return any(not _CLOSES.search(part) and not _OPENS.search(part) and "." not in part for part in between)

@@ -119,7 +119,8 @@ class Source:
     def region(self) -> list[Span]:
         """The sentences that answer: those with a known answer; else those that share content words with the query.
 
-        Of the latter, those that share at least half as many as the best does. Without a query, all sentences.
+        Of the latter, those that share at least half as many as the best does, and no questions. Without a query, all
+        sentences.
         """
         if self.answer_spans:
             return [(a, b) for a, b in self.sentences if any(a < y and x < b for x, y in self.answer_spans)]
@@ -127,6 +128,8 @@ class Source:
         if not wanted:
             return self.sentences if not self.query else []
         shared = [len(wanted & terms(self.text[a:b])) for a, b in self.sentences]
+        asking = [self.text[end - 1] == "?" for _, end in self.sentences]
+        shared = [0 if ask else count for count, ask in zip(shared, asking, strict=True)]
         best = max(shared, default=0)
         return [span for span, count in zip(self.sentences, shared, strict=True) if count and 2 * count >= best]
 
