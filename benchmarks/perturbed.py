@@ -1,6 +1,6 @@
 """Perturbations of positives: how many texts each kind can edit, how fast, and a sample to judge by hand.
 
-python benchmarks/perturbed.py DATA [--rows 2000] [--sample 25] [--encoder MODEL]
+python benchmarks/perturbed.py DATA [--rows 2000] [--sample 25] [--seed 0] [--encoder MODEL]
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ def table(desk: Desk, wanted: Wanted) -> None:
         print(f"| {author!r} | {count / len(wanted):.1%} | | {len(wanted) / (time.perf_counter() - start):,.0f} | |")
 
 
-def sample(desk: Desk, wanted: Wanted, count: int) -> None:
+def sample(desk: Desk, wanted: Wanted, count: int, seed: int) -> None:
     """Edited positives in the order of their draws: query, answers, title, and each edit in its place."""
     author = Perturb(kinds=tuple(kind for kind in EDITS if kind != "facet"))
     drafts = list(author.write(wanted, desk))
     place = noise.bits(
-        0, "sample", desk.data.queries.keys[[d.query for d in drafts]], desk.data.corpus.keys[[d.doc for d in drafts]]
+        seed,
+        "sample",
+        desk.data.queries.keys[[d.query for d in drafts]],
+        desk.data.corpus.keys[[d.doc for d in drafts]],
     )
     for number, at in enumerate(np.argsort(place, kind="stable")[:count].tolist(), 1):
         draft = drafts[at]
@@ -85,6 +88,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--rows", type=int, default=2000)
     parser.add_argument("--sample", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--encoder")
     parser.add_argument("--no-table", action="store_true")
     asked = parser.parse_args()
@@ -93,7 +97,7 @@ def main() -> None:
     wanted = chosen(desk, asked.rows)
     if not asked.no_table:
         table(desk, wanted)
-    sample(desk, wanted, asked.sample)
+    sample(desk, wanted, asked.sample, asked.seed)
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ class Perturb(Author):
     and rarely), ``deletion`` (the sentences that answer, taken out) and ``facet`` (sentences about another aspect of
     the topic, from another text, in their place). Only sentences that hold a known answer (``metadata.answers``) are
     edited, or else share content words with the query. Unless ``reach='region'``, edits of a few words must touch a
-    known answer or a word of the query, a negation must stand in the clause of a known answer or in the sentence
-    nearest to the query, and a deletion needs a known answer: others leave most texts as relevant as they were. Where
-    nothing can be edited, nothing is written. English only: rules and word lists are our own.
+    known answer or a word of the query, a negation must stand in the clause of a known answer or, where none is known,
+    in the sentence nearest to the query and a quarter of the text, and a deletion needs a known answer: others leave
+    most texts as relevant as they were. Where nothing can be edited, nothing is written. English only: rules and word
+    lists are our own.
 
     A text gets ``k`` edits, of different kinds as long as there are, in an order drawn by the ids; with ``by`` those
     with the highest score for the query under a bi-encoder, of up to 16: the text form of adversarial negatives. Each

@@ -103,11 +103,14 @@ def one_clause(source: Source, edit: Edit) -> bool:
     """Whether a negation is likely to deny the answer.
 
     Nothing that opens or closes a clause is between it and a known answer; or, where none is known, no other sentence
-    shares more words with the query.
+    shares more words with the query, and the sentence is a quarter of the text at least: the rest answers, too.
     """
     if not source.answer_spans:
         shared = {span: len(source.asked & terms(source.text[slice(*span)])) for span in source.region}
-        return any(a <= edit.start < b and shared[a, b] == max(shared.values()) for a, b in source.region)
+        return any(
+            a <= edit.start < b and shared[a, b] == max(shared.values()) and 4 * (b - a) >= len(source.text)
+            for a, b in source.region
+        )
     between = (
         source.text[min(edit.end, end) : max(edit.start, start)] if (end <= edit.start or edit.end <= start) else ""
         for start, end in source.answer_spans
