@@ -8,20 +8,20 @@ from collections import Counter
 
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTERS = 200  # of a text whose scripts are looked at
-_LEAST = 3  # words of a language that a text must have
-_LEAD = 1.5  # how many times as many as of the next one
-# Words that are common in one and rare in the others.
+_LEAST = 4  # common words of a language that a text must have
+_LEAD = 2.0  # how many times as many as of the next one
+# Words that are common in one and rare in the others; of English, none that the others have, and the other way round.
 _COMMON = {
-    "en": "the of and to is in that it with for are this which from by not have has was were",
-    "de": "der die das und ist nicht von mit den dem ein eine zu auf für sich auch wird werden oder",
-    "fr": "le les des et est une dans que pour qui sur pas plus par avec ce sont au aux ou",
-    "es": "el los las y es una que en por para con no se del su como más son o al",
-    "it": "il di che è una per non con sono della dei nel alla gli più come anche si del o",
-    "pt": "o os as e é uma que em por para com não do da dos das se mais como ao",
-    "nl": "de het een en van is dat niet met voor op zijn aan te door ook worden of bij naar",
-    "sv": "och att det som en är av för på med inte den till har om ett eller kan vid från",
-    "pl": "i w nie na się jest że do z to jak przez oraz lub od po są dla tym który",
-    "tr": "ve bir bu için ile da de olarak olan daha gibi çok veya kadar sonra ise olduğu en her ne",
+    "en": "the of and is that it with for are this which from by have has were was their these been can not",
+    "de": "der das und ist nicht von mit den dem ein eine zu auf für sich auch wird werden oder bei nach durch",
+    "fr": "les des et est une dans que pour qui sur pas plus par avec ce sont aux ou ne cette peut être",
+    "es": "el los las y una que en por para con del su como más son esta pero ser puede también entre",
+    "it": "il di che è una per con sono della dei nel alla gli più come anche questo delle dal essere può",
+    "pt": "os e é uma que em por para com não da dos das mais como ao pode são também ser pela",
+    "nl": "het een en van dat niet voor zijn aan te ook worden bij naar uit wordt deze kan maar hebben",
+    "sv": "och att det som är av för på inte till har om ett eller vid från kan med en detta",
+    "pl": "w nie na się jest że z jak przez oraz lub od po są dla tym który może być także",
+    "tr": "ve bir bu için ile da olarak olan daha gibi çok veya kadar sonra ise olduğu her ne en tarafından",
 }
 _WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
 
@@ -30,10 +30,10 @@ def language_of(text: str) -> str | None:
     """The language or script of a text; None where it cannot be told.
 
     A text mostly of letters of another script than Latin is "in" that script: ``CYRILLIC``, ``CJK``, ``ARABIC``, …. Of
-    a text in Latin script the words of ten languages are counted: it must have three of a language, and half as many
-    more than of any other.
+    a text in Latin script the common words of ten languages are counted: it must have four of a language, and twice as
+    many as of any other.
 
-    >>> language_of("the colour of the sea is not that of the sky"), language_of("Die Farbe ist nicht das, was sie war")
+    >>> language_of("the sea is not of the colour that it was"), language_of("der Hund und das Huhn, das nicht legt")
     ('en', 'de')
     >>> language_of("Цвет моря"), language_of("HTTP 404")
     ('CYRILLIC', None)
