@@ -93,6 +93,12 @@ def whole_and_killed(data, spec, model, out, options=FAST, after=7):
     return whole, killed
 
 
+def weights(folder):
+    """All weights of a saved model, as one vector."""
+    state = SentenceTransformer(str(folder), device="cpu").state_dict()
+    return np.concatenate([tensor.float().numpy().ravel() for tensor in state.values()])
+
+
 def ndcg(data, model, split="test"):
     """nDCG@10 over all documents."""
     encoder = SentenceEncoder(SentenceTransformer(str(model), device="cpu"))

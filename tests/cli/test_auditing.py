@@ -7,13 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from little import make_beir
 from shell import foils
-
-
-@pytest.fixture(scope="module")
-def little(tmp_path_factory):
-    return str(make_beir(tmp_path_factory.mktemp("cli") / "little"))
 
 
 @pytest.fixture(scope="module")

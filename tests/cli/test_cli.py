@@ -15,13 +15,7 @@ from foils.core.spec import registry
 from foils.mine import Miner
 from foils.recipe import load_recipe, shipped
 from foils.terminal.negatives import _histogram
-from little import make_beir
 from shell import foils
-
-
-@pytest.fixture(scope="module")
-def little(tmp_path_factory):
-    return str(make_beir(tmp_path_factory.mktemp("cli") / "little"))
 
 
 @pytest.fixture(scope="module")

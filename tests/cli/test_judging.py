@@ -12,7 +12,6 @@ import pytest
 
 import foils as foils_
 import serving
-from little import make_beir
 from serving import Server, said
 from shell import foils
 
@@ -21,11 +20,6 @@ from shell import foils
 def _no_keys(monkeypatch, tmp_path):
     for name in ("FOILS_LLM_KEY", "FOILS_LLM_URL", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(scope="module")
-def little(tmp_path_factory):
-    return str(make_beir(tmp_path_factory.mktemp("judging") / "little"))
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from browsing import opened
-from cli.test_cli import foils as command
 from foils.core.errors import SpecError, StoreError
 from foils.report import Live, Settings, watch
 from foils.report.alarms import alarms
@@ -25,6 +24,7 @@ from foils.report.subject import find_subject
 from foils.train import journal
 from foils.train.journal import write_line
 from report.conftest import entry
+from shell import foils as command
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cli.test_cli import foils as command
 from foils.core.errors import DataError, MissingExtra, StoreError
 from foils.recipe import load_recipe
 from foils.report import Settings, report
@@ -21,6 +20,7 @@ from foils.report.sections.audit import audited
 from foils.report.sections.influence import influential
 from foils.report.sections.study import advised, compared
 from foils.report.subject import find_subject
+from shell import foils as command
 
 AUDIT = {
     "kind": "foils audit",

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import foils
+from guarded import guarded, turned  # noqa: F401 - fixtures
 from taught import FAST
 
 WORDS = 60

@@ -21,42 +21,37 @@ from foils.train.objective import Objective
 from foils.train.refresh import Mining
 from foils.train.refresh.callback import Refresher
 from foils.train.refresh.making import Maker
-from killing import Killed, die_at
-from train.test_guard_runs import PLAN, SHORT, _known, planned, weights  # noqa: F401 - a fixture of the module
+from guarded import PLAN, SHORT, cut_off, planned
+from killing import die_at
 
+pytestmark = pytest.mark.usefixtures("turned")
 BACK = {"mine": "Random(k=3)", "contrast": "Own()", "refresh": "At(times=[0.9])"}
 OTHERWISE = PLAN.replace("fallback: in-batch", f"fallback: {json.dumps(BACK)}")
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory):
+def plan(turned, tmp_path_factory):
     return planned(tmp_path_factory.mktemp("recipe"), OTHERWISE)
-
-
-@pytest.fixture(scope="module")
-def whole(learnable, static_path, plan, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    return follow(plan, learnable, str(static_path), out=out, options=SHORT).run
 
 
 def moments(run):
     return [(row["number"], row["step"], row["used_from"]) for row in run.record["generations"]]
 
 
-def test_it_mines_otherwise_where_it_takes_over(whole, learnable):
-    (entry,) = whole.record["breaches"]
+def test_it_mines_otherwise_where_it_takes_over(guarded, learnable):
+    (entry,) = guarded.record["breaches"]
     good, back = entry["generation"], entry["back"]
     assert entry["fallback"]["mine"] == "Random(k=3)"
     assert back > 0
-    assert moments(whole)[good:] == [(good + 1, back, back), (good + 2, 43, 43)]
-    stores = {n: Negatives.open(generations.folder_of(whole.out, n)) for n in generations.complete(whole.out)}
+    assert moments(guarded)[good:] == [(good + 1, back, back), (good + 2, 43, 43)]
+    stores = {n: Negatives.open(generations.folder_of(guarded.out, n)) for n in generations.complete(guarded.out)}
     pipelines = {number: store.manifest["pipeline"] for number, store in stores.items()}
     assert pipelines[good] == "Dense('student', k=20) >> Uniform(k=6)"
     assert pipelines[good + 1] == pipelines[good + 2] == "Random(k=3)"
     pairs = stores[good + 1].kept(learnable)
     assert set(np.bincount(pairs.query[pairs.label == 0])[learnable.query_rows("train")]) == {3}
-    assert whole.steps == 48
-    assert whole.curve[-1]["nDCG@10"] > entry["bound"]
+    assert guarded.steps == 48
+    assert guarded.curve[-1]["nDCG@10"] > entry["bound"]
 
 
 def _first_after(step):
@@ -80,20 +75,9 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_cut_off_and_continued_is_uninterrupted(learnable, static_path, plan, whole, tmp_path, monkeypatch, moment):
-    def go():
-        return follow(plan, learnable, str(static_path), out=tmp_path / "run", options=SHORT).run
-
-    with monkeypatch.context() as patch:
-        MOMENTS[moment](patch, whole.record["breaches"][0]["step"])
-        with pytest.raises(Killed):
-            go()
-    run = go()
-    np.testing.assert_array_equal(weights(run.model), weights(whole.model))
-    assert run.curve == whole.curve
-    assert moments(run) == moments(whole)
-    for key in ("breaches", "rollbacks"):
-        assert run.record[key] == whole.record[key]
+def test_cut_off_and_continued_is_uninterrupted(learnable, static_path, plan, guarded, tmp_path, moment):
+    run = cut_off(guarded, plan, learnable, static_path, tmp_path / "run", MOMENTS[moment])
+    assert moments(run) == moments(guarded)
 
 
 def test_from_the_very_beginning_with_the_start_weights(learnable, static_path, tmp_path):

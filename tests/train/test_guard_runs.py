@@ -9,15 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sentence_transformers import SentenceTransformer
 
-from cli.test_cli import foils
-from foils.core.declared import _REGISTRY, declare
 from foils.core.errors import BreachError, StoreError
 from foils.core.pairs import Pairs
 from foils.core.schedule import Step
 from foils.follow import follow
-from foils.recipe import load_recipe
 from foils.report.alarms import own_guard
 from foils.report.subject import find_subject
 from foils.train import (
@@ -26,10 +22,8 @@ from foils.train import (
     InBatch,
     InfoNCE,
     Learned,
-    Loss,
     Never,
     Own,
-    TrainOptions,
     TrainSpec,
     checkpoints,
     generations,
@@ -37,35 +31,17 @@ from foils.train import (
     train,
 )
 from foils.train.objective import Objective
-from killing import Killed, die_at
+from guarded import OPTIONS, PLAN, SHORT, Turned, cut_off, planned
+from killing import die_at
+from shell import foils
+from steps import weights
 
-OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=60, save_every=7, evaluate_every=6, dev_share=0.1)
+pytestmark = pytest.mark.usefixtures("turned")
 OFF = Guard(dev=None, loss=None, uniformity=None, rank=None, document=None, hub=None, above=None)
 
 
-@declare
-class Turned(Loss):
-    """Pushes positives away and pulls negatives in: what no recipe can say, for these tests only."""
-
-    def __call__(self, view, allowed):
-        return -InfoNCE(temperature=0.5)(view, allowed)
-
-
-_REGISTRY.pop("Turned")  # other tests take every loss that is declared
 WRONG = Step([0.0, 99.0], [0.4]) * Turned()
 REVERSED = Step([1.0, 0.0], [0.4]) * InfoNCE(temperature=0.5) + WRONG
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _known():
-    _REGISTRY["Turned"] = Turned
-    yield
-    del _REGISTRY["Turned"]
-
-
-def weights(folder):
-    state = SentenceTransformer(str(folder), device="cpu").state_dict()
-    return np.concatenate([tensor.float().numpy().ravel() for tensor in state.values()])
 
 
 def back_to(loss=None, rate=1.0):
@@ -163,46 +139,23 @@ def test_numbers_that_the_fallback_does_not_learn(learnable, static_path, tmp_pa
     assert run.record["breaches"][0]["back"] > 0
 
 
-# With refreshes: from progress 0.55 on the positives are pushed away.
-PLAN = """
-mine: Dense('student', k=20) >> Uniform(k=6)
-contrast: InBatch()
-loss: Step([1, 0], [0.4])*InfoNCE(temperature=0.5) + Step([0, 99], [0.4])*Turned()
-refresh: Every(steps=10)
-guard: Guard(hub=None, above=None, loss=None)
-fallback: in-batch
-"""
-SHORT = replace(OPTIONS, max_steps=48, evaluate_every=4)
-
-
-def planned(folder, text):
-    (folder / "own.yaml").write_text(text)
-    return load_recipe(folder / "own.yaml")
-
-
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory):
+def plan(turned, tmp_path_factory):
     return planned(tmp_path_factory.mktemp("recipe"), PLAN)
 
 
-@pytest.fixture(scope="module")
-def whole(learnable, static_path, plan, tmp_path_factory):
-    out = tmp_path_factory.mktemp("runs") / "whole"
-    return follow(plan, learnable, str(static_path), out=out, options=SHORT).run
-
-
-def test_it_goes_back_to_checkpoint_and_generation(whole):
-    (entry,) = whole.record["breaches"]
+def test_it_goes_back_to_checkpoint_and_generation(guarded):
+    (entry,) = guarded.record["breaches"]
     assert entry["what"] == "dev"
     assert 20 <= entry["back"] < entry["step"] < 48
     assert entry["generation"] == (2 if entry["back"] > 20 else 1)
-    (rollback,) = whole.record["rollbacks"]
+    (rollback,) = guarded.record["rollbacks"]
     assert (rollback["to"], rollback["step"], rollback["settled"]) == (entry["generation"], entry["back"], True)
-    assert [known["number"] for known in whole.record["generations"]] == list(range(1, entry["generation"] + 1))
-    assert all(0 < known["hub"] < 0.5 for known in whole.record["generations"])
-    assert (whole.out / rollback["aside"]).is_dir()
-    assert whole.steps == 48
-    assert whole.curve[-1]["nDCG@10"] > entry["bound"]
+    assert [known["number"] for known in guarded.record["generations"]] == list(range(1, entry["generation"] + 1))
+    assert all(0 < known["hub"] < 0.5 for known in guarded.record["generations"])
+    assert (guarded.out / rollback["aside"]).is_dir()
+    assert guarded.steps == 48
+    assert guarded.curve[-1]["nDCG@10"] > entry["bound"]
 
 
 def _moves(patch, number, *, after=False):
@@ -233,22 +186,11 @@ def _late(step):
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_cut_off_and_continued_is_uninterrupted(learnable, static_path, plan, whole, tmp_path, monkeypatch, moment):
-    def go():
-        return follow(plan, learnable, str(static_path), out=tmp_path / "run", options=SHORT).run
-
-    with monkeypatch.context() as patch:
-        MOMENTS[moment](patch, whole.record["breaches"][0]["step"])
-        with pytest.raises(Killed):
-            go()
-    run = go()
-    np.testing.assert_array_equal(weights(run.model), weights(whole.model))
-    assert run.curve == whole.curve
-    for key in ("breaches", "rollbacks"):
-        assert run.record[key] == whole.record[key]
-    used = [[(g["number"], g["step"], g["used_from"]) for g in r.record["generations"]] for r in (run, whole)]
+def test_cut_off_and_continued_is_uninterrupted(learnable, static_path, plan, guarded, tmp_path, moment):
+    run = cut_off(guarded, plan, learnable, static_path, tmp_path / "run", MOMENTS[moment])
+    used = [[(g["number"], g["step"], g["used_from"]) for g in r.record["generations"]] for r in (run, guarded)]
     assert used[0] == used[1]
-    assert generations.complete(run.out) == generations.complete(whole.out)
+    assert generations.complete(run.out) == generations.complete(guarded.out)
 
 
 def test_a_generation_of_one_document_is_not_trained_on(learnable, static_path, tmp_path):
@@ -262,8 +204,8 @@ def test_a_generation_of_one_document_is_not_trained_on(learnable, static_path, 
     assert generations.complete(run.out) == [1, 2]
 
 
-def test_commands_show_it(learnable_path, static_path, whole, tmp_path):
-    shown = foils("generations", str(whole.out))
+def test_commands_show_it(learnable_path, static_path, guarded, tmp_path):
+    shown = foils("generations", str(guarded.out))
     assert "hub" in shown
     assert "dev nDCG@10 fell to" in " ".join(shown.split())
     (tmp_path / "own.yaml").write_text(

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from cli.test_cli import foils
 from foils.core.errors import StoreError
 from foils.follow import follow
 from foils.recipe import load_recipe
@@ -17,6 +16,7 @@ from foils.train import TrainOptions, checkpoints, generations
 from foils.train.refresh import rollback as module
 from foils.train.refresh.rollback import rollback, settle
 from killing import Killed, die_at
+from shell import foils
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=32, save_every=7, dev_share=0.1)
 

@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from cli.test_cli import foils as command
 from foils import Pairs
 from foils.adapters.models import load_reranker
 from foils.core.errors import ModelError, PipelineError, StoreError
@@ -15,6 +14,7 @@ from foils.follow import Job, follow
 from foils.recipe import load_recipe, source
 from foils.store import Negatives
 from foils.train import MarginMSE, TrainOptions, TrainSpec, objective, train
+from shell import foils as command
 
 QUICK = ["--set", "max_steps=3", "--set", "dev_share=0.3", "--batch-size", "8", "--learning-rate", "1e-5"]
 ARGUMENTS = ["--mine", "Random(k=6)", "--loss", "listwise", *QUICK]

@@ -20,7 +20,6 @@ from sentence_transformers import SentenceTransformer
 from transformers.integrations import integration_utils
 
 from foils import Pairs
-from foils.adapters import exact
 from foils.adapters.models import load_model
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.errors import DataError, ModelError, SpecError, StoreError
@@ -28,17 +27,12 @@ from foils.phase import Trained
 from foils.terminal import console, trained
 from foils.train import InBatch, InfoNCE, Own, Run, TrainOptions, TrainSpec, checkpoints, reading, train
 from foils.train.checkpoints import folder_of, newest
-from foils.train.dev import make_dev, measures
 from foils.train.feeding import Feeder
 from foils.train.objective import Objective
 from foils.train.student import open_student
+from steps import ndcg, weights
 
 FAST = TrainOptions(batch_size=16, learning_rate=0.3, epochs=6, dev_share=0.2)
-
-
-def weights(folder):
-    state = SentenceTransformer(str(folder), device="cpu").state_dict()
-    return np.concatenate([tensor.float().numpy().ravel() for tensor in state.values()])
 
 
 def text_of(shown):
@@ -46,14 +40,6 @@ def text_of(shown):
     with out.capture() as captured:
         out.print(shown)
     return " ".join(captured.get().split())
-
-
-def ndcg(data, model, split="test"):
-    encoder = SentenceEncoder(SentenceTransformer(str(model), device="cpu"))
-    everything = make_dev(data, split, data.query_rows(split), TrainOptions(dev_queries=10_000, dev_docs=10_000))
-    queries = encoder.encode(data.queries.texts(everything.queries), "query")
-    found, _ = exact.search(queries, encoder.encode(data.corpus.texts(everything.docs), "document"), 10)
-    return measures(everything.docs[found], everything.relevant)["nDCG@10"]
 
 
 @pytest.fixture(scope="module")

@@ -63,16 +63,14 @@ def file_state(path: Path) -> list[Any]:
 
 
 @dataclass(frozen=True)
-class FileTable:
-    """A file with rows.
+class OneFile:
+    """What is in one file, without its rows.
 
     Attributes:
-        path: its name says the format.
-        header: for CSV and TSV: whether the first line names the columns; without, they are named '0', '1', ….
+        path: of the file.
     """
 
     path: Path
-    header: bool = True
 
     @property
     def name(self) -> str:
@@ -82,6 +80,18 @@ class FileTable:
     def state(self) -> list[Any]:
         """Path, size and time of change."""
         return file_state(self.path)
+
+
+@dataclass(frozen=True)
+class FileTable(OneFile):
+    """A file with rows.
+
+    Attributes:
+        path: its name says the format.
+        header: for CSV and TSV: whether the first line names the columns; without, they are named '0', '1', ….
+    """
+
+    header: bool = True
 
     def blocks(self) -> Iterator[Block]:
         """The rows of the file.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from foils.core.pairs import Pairs
 from foils.core.ragged import places
 from foils.core.readers import opened, text_lines
 from foils.core.segments import starts_of
-from foils.core.tables import Block, file_state
+from foils.core.tables import Block, OneFile
 
 BLOCK = 65_536
 SUFFIXES = (".tsv", ".txt", ".qrels", ".qrel", ".trec")
@@ -48,23 +48,12 @@ def qrels_lines(path: Path) -> Iterator[Lines]:
 
 
 @dataclass(frozen=True)
-class QrelsFile:
+class QrelsFile(OneFile):
     """A qrels file as a table with the columns query_id, doc_id and grade.
 
     Attributes:
         path: see `qrels_lines` for what it holds.
     """
-
-    path: Path
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self.path)
-
-    def state(self) -> list[Any]:
-        """Path, size and time of change."""
-        return file_state(self.path)
 
     def blocks(self) -> Iterator[Block]:
         """The judgements."""

@@ -13,11 +13,10 @@ from foils.stages.context import Context
 from foils.stages.writers import Scorer, check_model_name
 
 
-@declare
-class BiEncoder(Scorer):
-    """Inner product of query and document vectors under a named bi-encoder. Score column: its name."""
+class _Named(Scorer):
+    """The score of a model that has a name, as a column of that name."""
 
-    encoder: str  # name of the bi-encoder
+    encoder: str
 
     def check(self) -> None:
         """The name must not mean something else."""
@@ -25,8 +24,15 @@ class BiEncoder(Scorer):
 
     @property
     def column(self) -> str:
-        """The encoder's name."""
+        """The model's name."""
         return self.encoder
+
+
+@declare
+class BiEncoder(_Named):
+    """Inner product of query and document vectors under a named bi-encoder. Score column: its name."""
+
+    encoder: str  # name of the bi-encoder
 
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """Inner products."""
@@ -34,7 +40,7 @@ class BiEncoder(Scorer):
 
 
 @declare
-class CrossEncoder(Scorer):
+class CrossEncoder(_Named):
     """Score of a named cross-encoder for each (query, document) text, positives included.
 
     Whether it is a probability or a logit is the model's matter (``Reranker.scale``); absolute bounds such as
@@ -45,15 +51,6 @@ class CrossEncoder(Scorer):
     encoder: str  # name of the cross-encoder
     scale: Literal["own", "logit"] = "own"  # the model's own scale, or log-odds
     crosses = True
-
-    def check(self) -> None:
-        """The name must not mean something else."""
-        check_model_name(self)
-
-    @property
-    def column(self) -> str:
-        """The cross-encoder's name."""
-        return self.encoder
 
     def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
         """All pairs of the block in one queue, longest first."""

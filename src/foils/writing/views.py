@@ -28,7 +28,7 @@ class Views(Author):
 
     family: ClassVar[Role] = "positive"
 
-    kinds: tuple[str, ...] = ("synonym", "drop", "crop")
+    kinds: tuple[str, ...] = ("synonym", "drop", "crop")  # which changes, in no order
     k: int = 1  # views a text, at most
 
     def check(self) -> None:
