@@ -29,15 +29,11 @@ Style = Literal["gpl", "inpars", "gbq", "promptagator"]
 class Queries(LLMAuthor):
     """Training queries for documents, k for each, in one of the published styles.
 
-    ================  ==================================================================================================
-    ``style``         what the model is shown
-    ================  ==================================================================================================
-    ``gpl``           the document only (Wang et al. 2022, arXiv:2112.07577, section 3.1; there a doc2query model)
-    ``inpars``        three fixed examples first (Bonifacio et al. 2022, arXiv:2202.05144, "vanilla")
-    ``gbq``           three fixed examples of good and bad questions (the same, "guided by bad questions")
-    ``promptagator``  up to ``shots`` documents with queries of the collection (Dai et al. 2022, arXiv:2209.11755),
-                      drawn from the split ``split``, which must be one for training; never the document at hand
-    ================  ==================================================================================================
+    ``gpl``: the model is shown the document only (Wang et al. 2022, arXiv:2112.07577, section 3.1; there a doc2query
+    model). ``inpars``: three fixed examples first (Bonifacio et al. 2022, arXiv:2202.05144, "vanilla"). ``gbq``: three
+    fixed examples of good and bad questions (the same, "guided by bad questions"). ``promptagator``: up to ``shots``
+    documents with queries of the collection itself (Dai et al. 2022, arXiv:2209.11755, section 3.1), drawn from
+    ``split``, which must be one for training; never the document at hand.
 
     Its checks reject, each with its reason, queries of fewer than three words (InPars), generic ones, spans copied from
     the document, and repeats after case and white space are folded, of the collection's own queries too. With
@@ -51,7 +47,7 @@ class Queries(LLMAuthor):
     """
 
     k: int = 3  # queries for each document, 1 to 20
-    style: Style = "gpl"
+    style: Style = "gpl"  # what the model is shown
     shots: int = 8  # of promptagator, 1 to 8
     split: str = "train"  # of promptagator: where its examples are from
     round_trip: int | None = None  # rank within which a query must find its document; None: not asked for
