@@ -141,7 +141,7 @@ def counterfactual(prompt: str, seed: int) -> dict:
     other = OTHERS.get(word.lower(), ("another matter", "a neighbouring thing", "the opposite")[number(word, seed) % 3])
     changed, count = re.subn(re.escape(word), other, body, flags=re.IGNORECASE)
     if not count:
-        changed = " ".join([*sentences(body)[1:], f"All of this concerns {other}, and not the first thing."])
+        changed = f"{body} All of this concerns {other}, and not {word}."
     kept = [i for i in range(1, len(asked) + 1) if i != place + 1]
     met = [{"requirement": f"it is about {one}", "met_by": "it names it"} for one in asked]
     return {
@@ -288,10 +288,16 @@ def main() -> None:
         "--faults", type=float, default=0.0, metavar="SHARE", help="of questions that go wrong at first"
     )
     given = parser.parse_args()
-    server = Server(given.port, given.faults)
+    try:
+        server = Server(given.port, given.faults)
+    except OSError as error:
+        sys.exit(f"port {given.port}: {error.strerror}. Name another one with --port.")
     sys.stdout.write(f"{server.url}\n")
     sys.stdout.flush()
-    server.serve_forever()
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.server_close()
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ class _Reader:
         word, other = self.kinds[0], known_as(node.id)
         if other is not None:
             raise self.fail(node, f"{node.id!r} is a {other.role}, not a {word}; it cannot stand here.")
-        raise self.fail(node, f"unknown {word} {node.id!r}.{did_you_mean(node.id, list(self.names))} See: foils stages")
+        where = "foils stages" if word == "stage" else f"foils stages --kind {word}"
+        raise self.fail(node, f"unknown {word} {node.id!r}.{did_you_mean(node.id, list(self.names))} See: {where}")
 
     def call(self, node: ast.Call) -> Declared:
         if not isinstance(node.func, ast.Name):

@@ -17,7 +17,7 @@ from foils.core.cache import cache_root
 from foils.core.collection import FORMAT, SHARD, Collection, read_header
 from foils.core.errors import ModelError, SpecError, StoreError
 from foils.core.shards import KIND, remember
-from foils.core.spec import full, parse
+from foils.core.spec import full, parse, scheduled
 from foils.staging import alone, differences
 from foils.version import __version__
 from foils.writing.assembly import Assembly
@@ -42,7 +42,7 @@ class Options:
         limit: queries to write for, or documents where queries are written, chosen by a hash of their ids; all if None.
         positives: of each query, to write from, chosen likewise; as many as the author says if None, mostly 1.
         checks: what drafts must pass, a value or its text; `Usual` by default, 'none' for none. An author's own checks
-            come besides.
+            come besides, unless one of the same name is given.
         encoders: models by the names that author and checks use: loaded ones, or whatever names one.
         models: the language model that writes, and perhaps one that judges: names at the endpoint, or functions.
         access: how language models are reached, and what they may cost.
@@ -140,7 +140,11 @@ class _Run:
     def __init__(self, data: Collection, author: Author, out: Path, split: str, seed: int, options: Options) -> None:
         data.qrels(split)  # refuses a split that is not there
         self.data, self.author, self.out, self.options = data, author, out, options
-        self.checks = tuple(_checks(options.checks)) + tuple(author.checks())
+        given = tuple(_checks(options.checks))
+        self.checks = given + tuple(own for own in author.checks() if own.name not in {check.name for check in given})
+        for value in (author, *self.checks):
+            if scheduled(value):
+                raise SpecError(f"{value!r}: what is written does not change while a model is trained; give numbers.")
         names = [check.name for check in self.checks]
         for name in names:
             if names.count(name) > 1:

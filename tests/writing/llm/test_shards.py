@@ -10,6 +10,7 @@ import pytest
 import foils
 import serving
 from foils.adapters.llm import Access, LLMError
+from foils.core.errors import SpecError
 from foils.core.text import normalised
 from foils.writing import Options, write
 from foils.writing.drafts import read
@@ -167,3 +168,24 @@ def test_stages_on_written_queries(endpoint, options, data, tmp_path):
     second = write(first, "E5Style(k=2)", out=tmp_path / "b", split="written", options=options(server.url))
     assert second.record["report"]["drafts"] == 2 * len(first.query_rows("written"))
     assert second.record["report"]["accepted"] > 0
+
+
+def test_ones_own_bound_takes_the_place_of_an_authors(endpoint, options, data, tmp_path):
+    url = endpoint().url
+    usual = write(data, Queries(), out=tmp_path / "a", options=options(url, limit=20, checks="none")).record
+    mine = write(data, Queries(), out=tmp_path / "b", options=options(url, limit=20, checks="Words(least=7)")).record
+    assert "Words(least=3)" in usual["checks"]
+    assert [text for text in mine["checks"] if text.startswith("Words")] == ["Words(least=7)"]
+    assert "words" not in usual["report"]["rejected"]
+    assert 0 < mine["report"]["rejected"]["words"] < mine["report"]["drafts"]
+
+
+@pytest.mark.parametrize("author", ["SyNeg(k=Linear(1, 3))", "Queries(temperature=Cosine(0.0, 1.0))"])
+def test_nothing_that_is_written_follows_a_schedule(author, options, data, tmp_path):
+    with pytest.raises(SpecError, match="give numbers"):
+        write(data, author, out=tmp_path / "a", options=options("http://127.0.0.1:9/v1"))
+
+
+def test_an_unknown_author_says_where_they_are_listed():
+    with pytest.raises(SpecError, match=r"Did you mean 'SyNeg'\? See: foils stages --kind author"):
+        foils.parse("SyNegg()", "author")

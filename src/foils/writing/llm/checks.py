@@ -97,7 +97,7 @@ class Generic(Check):
 
     def why(self, value: float) -> str:
         """What makes it generic."""
-        return f"generic: its rarest word is in {100 * value:.3g}% of documents, more than {100 * self.most:.3g}%"
+        return f"its rarest word is in {100 * value:.3g}% of documents, more than {100 * self.most:.3g}%"
 
 
 @declare
