@@ -176,6 +176,10 @@ def test_facets_share_the_topic_and_not_the_aspect():
     assert not np.isin(donors, banned).any()
     assert (found.topic[donors] == found.topic[0]).all()
     assert (found.aspect[donors] != found.aspect[0]).all()
+    others = np.flatnonzero((found.aspect != found.aspect[0]) & (found.topic != found.topic[0]))
+    far = int(others[others > 2][0])
+    titled = Facets.of(vectors, keys, ["One" if row in (0, far) else "" for row in range(192)])
+    assert titled.donors(0, banned, 5).tolist() == [far, *donors.tolist()][:5]
     again = Facets.of(vectors, keys)
     assert np.array_equal(again.topic, found.topic)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,34 +30,52 @@ class Facets:
         topic: int32 (n,).
         aspect: int32 (n,).
         topics: the documents of each topic.
+        subjects: those with the same title; none where there is no title.
     """
 
     vectors: NDArray[np.float32]
     topic: NDArray[np.int32]
     aspect: NDArray[np.int32]
     topics: Groups
+    subjects: Groups
 
     @classmethod
-    def of(cls, vectors: NDArray[np.float32], keys: Keys) -> Facets:
-        """The facets of vectors, float32 (n, d), whose external ids have these keys; a function of both alone."""
+    def of(cls, vectors: NDArray[np.float32], keys: Keys, titles: Sequence[str] | None = None) -> Facets:
+        """The facets of vectors, float32 (n, d), whose external ids have these keys; a function of all three alone."""
         count = max(1, math.ceil(len(vectors) / PER_TOPIC))
         centroids = spherical_kmeans(vectors, keys, count)
         topic, _ = nearest(vectors, centroids)
         rest = unit(unit(vectors) - centroids[topic])
         aspect, _ = nearest(rest, spherical_kmeans(rest, keys, min(ASPECTS, len(rest))))
-        return cls(vectors, topic, aspect, Groups(topic, count))
+        known = np.array([title.casefold() for title in titles] if titles else [""] * len(vectors), object)
+        names, code = np.unique(known, return_inverse=True)
+        subjects = np.where(known == "", -1, code).astype(np.int32)
+        return cls(vectors, topic, aspect, Groups(topic, count), Groups(subjects, len(names)))
 
     def donors(self, doc: int, banned: NDArray[np.int32], k: int) -> NDArray[np.int32]:
         """The k documents of a document's topic and another aspect that are nearest to it, int32 (at most k,).
+
+        Those with its title come first, of whatever topic.
 
         Args:
             doc: row of the document.
             banned: rows that must not be among them, such as the query's positives.
             k: how many at most.
         """
-        first, last = self.topics.starts[self.topic[doc] : self.topic[doc] + 2]
-        members = self.topics.order[first:last]
+        same, near = (self._nearest(doc, _members(groups, doc), banned) for groups in (self.subjects, self.topics))
+        both = np.concatenate([same, near[~np.isin(near, same)]])
+        return both[:k].astype(np.int32)
+
+    def _nearest(self, doc: int, members: NDArray[np.int32], banned: NDArray[np.int32]) -> NDArray[np.int32]:
         other = members[(self.aspect[members] != self.aspect[doc]) & ~np.isin(members, banned)]
         scores = (unit(self.vectors[other]).astype(np.float64) * unit(self.vectors[doc : doc + 1])).sum(axis=1)
-        chosen: NDArray[np.int32] = other[np.lexsort((other, -scores))[:k]]
-        return chosen
+        ordered: NDArray[np.int32] = other[np.lexsort((other, -scores))]
+        return ordered
+
+
+def _members(groups: Groups, doc: int) -> NDArray[np.int32]:
+    code = groups.code[doc]
+    if code < 0:
+        return np.empty(0, np.int32)
+    first, last = groups.starts[code : code + 2]
+    return groups.order[first:last]

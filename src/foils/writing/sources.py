@@ -95,4 +95,4 @@ def _facets(desk: Desk, name: str) -> Facets:
         if isinstance(encoder, Precomputed)
         else vectors(encoder, data.corpus, "document", cache=desk.cache)
     )
-    return Facets.of(found, data.corpus.keys)
+    return Facets.of(found, data.corpus.keys, data.corpus.titles())
