@@ -112,6 +112,20 @@ def test_classification_never_asks_what_it_learnt(labelled):
     assert 0.38 < found.value < 0.62
 
 
+def test_classification_leaves_a_text_of_each_label_to_ask():
+    """Six texts of each label, of which one has to be left; and of a label with 7 of 27, which else is never asked."""
+    for sizes in ((6, 6), (20, 7)):
+        labels = [name for name, size in zip("ab", sizes, strict=True) for _ in range(size)]
+        texts = [f"{label} {row}" for row, label in enumerate(labels)]
+        learnt = [_few(texts, labels, 0, number, own=True) for number in range(10)]
+        for rows in learnt:
+            assert [labels[row] for row in rows].count("b") == sizes[1] - 1
+        found = Classification("c", texts, labels).answer(HashEncoder(), HOW)
+        asked = np.sum([~np.isin(np.arange(len(labels)), rows) for rows in learnt], axis=0)
+        assert len(found.items) == (asked > 0).sum()
+        assert (asked[sizes[0] :] > 0).any()
+
+
 def test_clustering_is_k_means_on_resamples(labelled):
     texts, labels = labelled
     model = Forgetful()
@@ -211,7 +225,7 @@ def test_the_kind_is_seen_by_the_columns(tmp_path, beir):
     assert isinstance(task, Classification)
     assert (len(task), len(task.known), task.labels[:2]) == (6, 4, ["0", "1"])
     assert isinstance(read_task(f"clustering={tmp_path / 'bank'}"), Clustering)
-    (tmp_path / "t.csv").write_text("text,label\none,a\ntwo,b\n")
+    (tmp_path / "t.csv").write_text("text,label\none,a\ntwo,b\nthree,a\nfour,b\n")
     assert read_task(tmp_path / "t.csv").key == "t classification"
     assert isinstance(read_task(beir), Retrieval)
     assert [task.key for task in read_tasks([file, f"pairs={file}"])] == ["nli similarity", "nli pairs"]
@@ -223,6 +237,7 @@ def test_the_kind_is_seen_by_the_columns(tmp_path, beir):
         ([{"text": "a"}, {"text": "b"}], "", r"columns 'text' make no task"),
         ([{"text": "a", "label": 1}] * 3, "", r"all 3 rows have one label"),
         ([{"text": "a", "label": 1}], "", r"1 rows are too few"),
+        ([{"text": "a", "label": i % 9 // 8} for i in range(9)], "", r"1 of 2 labels has two texts or more.* train\."),
         ([{"text": "a", "label": 1}, {"text": None, "label": 2}], "", r"row 2 has no 'text'"),
         ([{"text": "a", "label": 1}] * 2, "similarity=", r"row 1 has no 'sentence1'"),
         ([{"sentence1": "a", "sentence2": "b", "score": "high"}] * 2, "", r"a score is no number"),
@@ -240,8 +255,15 @@ def test_files_that_make_no_task(tmp_path, rows, kind, match):
         read_task(f"{kind}{tmp_path / 'x.jsonl'}")
 
 
+def test_a_train_file_with_one_label(tmp_path):
+    write(tmp_path / "bank", "test.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": 2}])
+    write(tmp_path / "bank", "train.jsonl", [{"text": "c", "label": 1}] * 2)
+    with pytest.raises(DataError, match=r"train\.jsonl: all 2 rows have one label"):
+        read_task(tmp_path / "bank")
+
+
 def test_what_is_asked_wrongly(tmp_path):
-    write_jsonl(tmp_path / "x.jsonl", [{"text": "a", "label": 1}, {"text": "b", "label": 2}])
+    write_jsonl(tmp_path / "x.jsonl", [{"text": str(row), "label": row % 2} for row in range(4)])
     with pytest.raises(SpecError, match=r"unknown kind 'cluster'.*'clustering'"):
         read_task(f"cluster={tmp_path / 'x.jsonl'}")
     with pytest.raises(DataError, match=r"no such file"):

@@ -13,6 +13,7 @@ classification learns from its ``train`` if there is one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -94,16 +95,21 @@ def _of_rows(kind: str, name: str, rows: list[dict[str, Any]], path: Path, file:
         if kind == "similarity":
             return Similarity(name, one, other, _scores(rows, file))
         return PairClassification(name, one, other, _right(_texts(rows, "label", file), file))
-    texts, labels = _texts(rows, "text", file), _texts(rows, "label", file)
-    if len(set(labels)) < 2:
-        raise DataError(f"all {len(rows):,} rows have one label; nothing can be told apart.", file=file, remedy=_REMEDY)
+    texts, labels = _texts(rows, "text", file), _labels(rows, file)
     if kind == "clustering":
         return Clustering(name, texts, labels)
     learn = find_table(path, "train") if path.is_dir() else None
     if learn is None:
+        learnt = sum(count > 1 for count in Counter(labels).values())
+        if learnt < 2:
+            raise DataError(
+                f"{learnt} of {len(set(labels))} labels has two texts or more, one to learn from and one to ask.",
+                file=file,
+                remedy="Give texts to learn from in a file train.jsonl, .csv, … beside it.",
+            )
         return Classification(name, texts, labels)
     known = _rows(learn)
-    return Classification(name, texts, labels, _texts(known, "text", learn), _texts(known, "label", learn))
+    return Classification(name, texts, labels, _texts(known, "text", learn), _labels(known, learn))
 
 
 def _rows(file: Path) -> list[dict[str, Any]]:
@@ -128,6 +134,13 @@ def _texts(rows: list[dict[str, Any]], column: str, file: Path) -> list[str]:
     if missing is not None:
         raise DataError(f"row {missing + 1:,} has no {column!r}.", file=file, remedy=_REMEDY)
     return [str(row[column]) for row in rows]
+
+
+def _labels(rows: list[dict[str, Any]], file: Path) -> list[str]:
+    labels = _texts(rows, "label", file)
+    if len(set(labels)) < 2:
+        raise DataError(f"all {len(rows):,} rows have one label; nothing can be told apart.", file=file, remedy=_REMEDY)
+    return labels
 
 
 def _scores(rows: list[dict[str, Any]], file: Path) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -158,8 +158,9 @@ class Classification(Task):
     """Accuracy of a linear probe, as MTEB's: logistic regression (100 iterations) on 8 texts a label, 10 times.
 
     The texts that a probe learns from are drawn by a hash, the same for all models. Without texts to learn from, they
-    are drawn from those to be told, and left out where they were learnt from. The interval is over the texts told; the
-    accuracy of a text is its mean over the probes.
+    are drawn from those to be told, all but one of a label at most, and left out where they were learnt from: the only
+    text of a label is never told right. The interval is over the texts told; the accuracy of a text is its mean over
+    the probes.
 
     Attributes:
         texts: to be told.
@@ -184,7 +185,7 @@ class Classification(Task):
         own = not self.known
         shown, said = (self.texts, self.labels) if own else (self.known, self.known_labels)
         told, names = encoded(encoder, self.texts, how), np.asarray(self.labels, dtype=object)
-        draws = [_few(shown, said, how.seed, number) for number in range(PROBES)]
+        draws = [_few(shown, said, how.seed, number, own=own) for number in range(PROBES)]
         used = np.unique(np.concatenate(draws))
         learnt = dict(zip(used.tolist(), encoded(encoder, [shown[row] for row in used.tolist()], how), strict=True))
         right, times = np.zeros(len(names)), np.zeros(len(names))
@@ -291,11 +292,13 @@ def _first(texts: Sequence[str], seed: int, stream: str, most: int) -> NDArray[n
     return np.sort(np.argsort(draws, kind="stable")[:most])
 
 
-def _few(texts: Sequence[str], labels: Sequence[str], seed: int, number: int) -> NDArray[np.int64]:
-    """Eight texts of each label, by a hash that is another for each probe."""
+def _few(
+    texts: Sequence[str], labels: Sequence[str], seed: int, number: int, *, own: bool = False
+) -> NDArray[np.int64]:
+    """Eight texts of each label, by a hash that is another for each probe; of ``own`` texts one is left to ask."""
     draws = noise.bits(seed, f"probe {number}", keys_of(texts), np.zeros(1, np.uint64))
     _, label = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
     order = np.lexsort((np.arange(len(draws)), draws, label))
-    starts = np.concatenate(([0], np.cumsum(np.bincount(label))))
-    within = np.arange(len(order)) - np.repeat(starts[:-1], np.diff(starts))
-    return np.sort(order[within < SHOTS])
+    sizes = np.bincount(label)
+    within = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[within < np.repeat(np.minimum(SHOTS, sizes - own), sizes)])
