@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,10 +45,11 @@ def transferred(found: Transfer) -> RenderableType:
         parts += [grid, Text("")]
     sizes = ", ".join(f"{task.key} {len(task):,}" for task in found.tasks if len(task))
     notes = [f"[95 % interval]. Measured: {sizes}."]
-    if found.baseline is not None:
-        notes.append(
-            f"Differences are to {found.baseline}, paired; p is corrected (Holm) for {len(found.tasks)} tasks."
-        )
+    tested = {key for versus in found.versus.values() for key, each in versus.items() if not math.isnan(each.p)}
+    if tested:
+        notes.append(f"Differences are to {found.baseline}, paired; p is corrected (Holm) for {len(tested)} tasks.")
+    elif found.versus:
+        notes.append(f"Differences are to {found.baseline}; none can be tested.")
     parts.append(Text("\n".join(notes), style="dim"))
     for system, key in found.regressions:
         worse = number(-found.versus[system][key].difference)

@@ -26,7 +26,7 @@ from foils.evaluate.transfer import (
     read_tasks,
     transfer,
 )
-from foils.evaluate.transfer.answer import Answer, against
+from foils.evaluate.transfer.answer import Answer, Versus, against, corrected
 from foils.evaluate.transfer.mteb import MtebTask
 from foils.evaluate.transfer.resampled import resamples, spearman
 from foils.evaluate.transfer.tasks import _few
@@ -179,6 +179,22 @@ def test_alarms_are_for_planted_harm_only(sentences, labelled):
         out.print(transferred(found))
     assert max(map(len, shown.get().splitlines())) <= 80
     assert "REGRESSION: worse" in shown.get()
+
+
+def test_what_cannot_be_tested_is_none_of_the_family():
+    tested, untested = Versus(-0.1, -0.2, -0.05, 0.01), against(Answer(0.4), Answer(0.5), rounds=1, seed=0)
+    assert np.isnan(untested.p)
+    found = corrected({"a": tested, **{f"mteb {i}": untested for i in range(9)}})
+    assert (found["a"].p_holm, found["a"].verdict) == (0.01, "worse")
+    assert (found["mteb 0"].verdict, found["mteb 0"].to_dict()["p_holm"]) == ("unclear", None)
+    assert corrected({"mteb": untested})["mteb"].verdict == "unclear"
+
+
+def test_an_interval_of_repeats_stays_between_0_and_1():
+    low, high = Answer(0.98, repeats=np.array([0.95, 1.0, 0.97, 1.0])).span(rounds=1, seed=0)
+    assert 0 < low < 0.98 < high == 1.0
+    low, high = Answer(0.02, repeats=np.array([0.05, 0.0, 0.03, 0.0])).span(rounds=1, seed=0)
+    assert 0.0 == low < 0.02 < high
 
 
 def test_an_interval_covers_as_often_as_it_says():
@@ -348,4 +364,8 @@ def test_mteb_through_its_library(monkeypatch):
     assert found.spans["a"]["Near mteb"] is None
     assert found.versus["b"]["Near mteb"].verdict == "unclear"
     out = console()
-    out.print(transferred(found))
+    with out.capture() as shown:
+        out.print(transferred(found))
+    assert "no interval" in shown.get()
+    assert "Holm" not in shown.get()
+    json.dumps(found.to_dict(), allow_nan=False)

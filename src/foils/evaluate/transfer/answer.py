@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ class Answer:
         value: the measure; higher is better.
         items: its value for each thing measured, where it is their mean.
         resamples: its value under resamples of the things measured, where it is no mean.
-        repeats: its value in each of few repeats, each on another resample.
+        repeats: its value, 0 to 1, in each of few repeats, each on another resample.
     """
 
     value: float
@@ -40,7 +41,10 @@ class Answer:
             return found.low, found.high
         if self.resamples is not None:
             return _percentiles(self.resamples)
-        return None if self.repeats is None else _student(self.value, self.repeats)[:2]
+        if self.repeats is not None:
+            low, high, _ = _student(self.value, self.repeats)
+            return max(low, 0.0), min(high, 1.0)
+        return None
 
 
 @dataclass(frozen=True)
@@ -51,15 +55,15 @@ class Versus:
         difference: of the values, model less start.
         low: of its 95 % interval; None if there is none.
         high: likewise.
-        p: two-sided; 1 if nothing is known.
-        p_holm: corrected for the number of tasks.
+        p: two-sided; NaN where there is nothing to test.
+        p_holm: corrected for the number of tasks tested; NaN likewise.
     """
 
     difference: float
     low: float | None
     high: float | None
     p: float
-    p_holm: float = 1.0
+    p_holm: float = math.nan
 
     @property
     def verdict(self) -> Literal["better", "worse", "unclear"]:
@@ -97,14 +101,14 @@ def against(model: Answer, start: Answer, *, rounds: int, seed: int) -> Versus:
         return Versus(difference, low, high, min(1.0, 2 * (1 + fewer) / (1 + len(apart))))
     if model.repeats is not None and start.repeats is not None:
         return Versus(difference, *_student(difference, model.repeats - start.repeats))
-    return Versus(difference, None, None, 1.0)
+    return Versus(difference, None, None, math.nan)
 
 
 def corrected(found: Mapping[str, Versus]) -> dict[str, Versus]:
-    """The same with p-values corrected (Holm) for the number of tasks."""
-    p: Sequence[float] = holm([each.p for each in found.values()]).tolist()
-    both = zip(found.items(), p, strict=True)
-    return {name: Versus(each.difference, each.low, each.high, each.p, value) for (name, each), value in both}
+    """The same with p-values corrected (Holm) for the number of tasks that could be tested."""
+    tested = [name for name, each in found.items() if not math.isnan(each.p)]
+    p = dict(zip(tested, holm([found[name].p for name in tested]).tolist(), strict=True))
+    return {name: replace(each, p_holm=p.get(name, math.nan)) for name, each in found.items()}
 
 
 def _percentiles(draws: Floats) -> tuple[float, float]:
