@@ -28,6 +28,7 @@ from foils.terminal import console, trained
 from foils.train import InBatch, InfoNCE, Own, Run, TrainOptions, TrainSpec, checkpoints, reading, train
 from foils.train.checkpoints import folder_of, newest
 from foils.train.feeding import Feeder
+from foils.train.guard.values import MILD
 from foils.train.objective import Objective
 from foils.train.student import open_student
 from steps import ndcg, weights
@@ -87,7 +88,7 @@ def test_the_result_is_a_plain_model_and_a_record(finished):
     assert record["status"] == "finished"
     assert record["settings"]["recipe"]["loss"] == InfoNCE().full()
     assert record["settings"]["options"]["batch_size"] == 16
-    assert record["notes"] == {"recipe": "mine: nothing"}
+    assert record["notes"] == {"recipe": "mine: nothing", "guard": repr(MILD)}
     assert record["counts"]["dev"]["held_out"] + record["counts"]["train"]["queries"] == 180
     assert finished.steps == 6 * record["counts"]["updates_per_epoch"]
     assert [point["step"] for point in finished.curve] == list(range(0, finished.steps + 1, finished.steps // 6))
