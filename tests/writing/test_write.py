@@ -217,6 +217,16 @@ def test_found_by_fingerprint_and_the_base_from_the_cache(data, beir, tmp_path):
         foils.load(tmp_path / "moved")
 
 
+def test_a_damaged_shard_is_refused_by_name(data, tmp_path):
+    write(data, Turned(), out=tmp_path / "s", options=FREE)
+    (tmp_path / "s" / "written.arrow").unlink()
+    with pytest.raises(DataError, match=r"incomplete: it has no written.arrow"):
+        foils.load(tmp_path / "s")
+    (tmp_path / "s" / "shard.json").write_text("{")
+    with pytest.raises(DataError, match="not JSON"):
+        foils.load(tmp_path / "s")
+
+
 def test_nothing_is_written_from_what_is_held_out(data, tmp_path):
     made = write(data, Turned(), out=tmp_path / "a", options=FREE)
     held = set(data.positives("test").doc.tolist())

@@ -24,6 +24,7 @@ from foils.core.pairs import Pairs, union
 from foils.core.texts import mapped
 
 KIND = "foils shard"
+_FILES = ("corpus.arrow", "queries.arrow", "qrels.arrow", "written.arrow")
 
 
 class Shard(Collection):
@@ -36,6 +37,9 @@ class Shard(Collection):
     def __init__(self, path: Path, parts: Mapping[str, tuple[str, NDArray[np.int32] | None]] | None = None) -> None:
         header = self._header = read_header(path, SHARD)
         self.path = path.absolute()
+        for name in _FILES:
+            if not (path / name).is_file():
+                raise DataError(f"the shard is incomplete: it has no {name}.", file=path, remedy="Write it again.")
         self.name: str = header["name"]
         self.under = _under(header["base"], path)
         self.corpus = self.under.corpus.followed(self.path / "corpus.arrow", header["corpus"])

@@ -14,7 +14,6 @@ from foils.terminal.layout import columns, facts
 
 _LONG = 240  # characters of a text in an example
 _REJECTED = 2  # examples of rejected texts
-_AROUND = 40  # characters around an edit
 
 
 def written(record: Mapping[str, Any]) -> RenderableType:
@@ -77,16 +76,10 @@ def _examples(listed: Sequence[Mapping[str, Any]]) -> list[RenderableType]:
         parts += [Text(""), Text(f"{one['query_id'] or one['doc_id']}  {one['kind']}", style="bold")]
         sign, style = ("+", "green") if one["accepted"] else ("-", "red")
         title = f"{one['title']} " if one["title"] else ""
-        parts.append(Padding(Text(f"{sign} {(title + _excerpt(one))[:_LONG]}", style=style), (0, 0, 0, 2)))
-        edits = "; ".join(f"{edit['before']!r} → {edit['after']!r}" for edit in one["edits"] or ())
+        parts.append(Padding(Text(f"{sign} {(title + one['text'])[:_LONG]}", style=style), (0, 0, 0, 2)))
+        changes = dict.fromkeys(f"{edit['before']!r} → {edit['after']!r}" for edit in one["edits"] or ())
+        edits = "; ".join(changes)
         for line in (edits[:_LONG], one["reason"]):
             if line:
                 parts.append(Padding(Text(line, style="dim"), (0, 0, 0, 4)))
     return parts
-
-
-def _excerpt(one: Mapping[str, Any]) -> str:
-    """The text, from a little before its first edit."""
-    first = one["edits"][0]["start"] if one["edits"] else 0
-    text: str = one["text"]
-    return text if first < _LONG - _AROUND else f"… {text[max(0, min(first, len(text)) - _AROUND) :]}"

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 SHOWN = 400  # characters of a text in an example
+_BEFORE = 80  # of them before its first edit
 
 
 def tallied(tables: Iterable[pa.Table]) -> dict[str, Any]:
@@ -55,4 +56,7 @@ def tallied(tables: Iterable[pa.Table]) -> dict[str, Any]:
 
 def _example(row: dict[str, Any]) -> dict[str, Any]:
     names = ("accepted", "reason", "role", "kind", "query_id", "doc_id", "title", "edits")
-    return {**{name: row[name] for name in names}, "text": row["text"][:SHOWN]}
+    # Of an edited text the part that was edited: places in the source are about those in the draft.
+    start = row["edits"][0]["start"] - _BEFORE if row["edits"] else 0
+    text = row["text"] if start <= 0 else f"… {row['text'][start:].partition(' ')[2]}"
+    return {**{name: row[name] for name in names}, "text": text[:SHOWN]}
