@@ -167,7 +167,7 @@ def size(text: str, factor: float = 1.0) -> tuple[str, int]:
     """The length of a text in words of a prompt, and in tokens; of characters where a script has no blanks.
 
     >>> size("one two three four", 0.5), size("")
-    (('2 words', 3), ('1 words', 1))
+    (('2 words', 2), ('1 words', 1))
     """
     shown = text[:LENGTH]
     words = len(shown.split())

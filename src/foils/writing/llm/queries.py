@@ -41,9 +41,9 @@ class Queries(LLMAuthor):
     search ranks among the first k: by BM25, or by the bi-encoder that ``encoder`` names. The model there is trained on
     the unfiltered queries; since replies are kept, writing again with it costs nothing.
 
-    The reply names what each query is about before the query. GPL's labels are margins of a cross-encoder: mine for
-    these queries with a scorer and train with MarginMSE (recipe ``gpl``). Defaults: three queries a document, GPL's for
-    large corpora; the prompts' words are ours.
+    The reply names what each query is about before the query. GPL's labels are margins of a cross-encoder,
+    CE(q, p+) - CE(q, p-) with their sign: mine for the split ``written`` with ``>> CrossEncoder('teacher')`` and train
+    with MarginMSE. Defaults: three queries a document, GPL's for large corpora; the prompts' words are ours.
     """
 
     k: int = 3  # queries for each document, 1 to 20
