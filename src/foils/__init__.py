@@ -13,6 +13,7 @@ from foils.core.collection import Collection
 from foils.core.formats import load
 from foils.core.pairs import Pairs
 from foils.core.spec import parse
+from foils.evaluate import probe
 from foils.mine import Miner, mine
 from foils.store import Negatives
 from foils.study import compare
@@ -33,5 +34,6 @@ __all__ = [
     "load",
     "mine",
     "parse",
+    "probe",
     "write",
 ]

@@ -14,7 +14,7 @@ from foils.cli.calibrating import calibrate
 from foils.cli.collections import demo, import_, inspect
 from foils.cli.comparing import compare
 from foils.cli.generations import diff, generations, rollback
-from foils.cli.influencing import influence
+from foils.cli.influencing import influence, probe
 from foils.cli.listings import prompts, recipes, stages
 from foils.cli.negatives import check, export, mine, show
 from foils.cli.output import fail
@@ -33,7 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 _COMMANDS = (demo, inspect, import_, mine, show, export, check, audit, teach, train, evaluate, recipes, prompts, stages)
-_MORE = (write, advise, transfer, calibrate, compare, influence, generations, diff, rollback, report, watch)
+_MORE = (write, advise, transfer, calibrate, compare, influence, probe, generations, diff, rollback, report, watch)
 for command in (*_COMMANDS, *_MORE):
     app.command(command.__name__.rstrip("_"))(command)
 

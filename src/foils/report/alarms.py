@@ -20,6 +20,7 @@ from foils.report.subject import Subject, Training
 from foils.train.guard.look import look, looks
 from foils.train.guard.record import BREACHES, described, went
 from foils.train.guard.values import Guard
+from foils.train.probing import sentences
 
 _SILENT = 600.0  # seconds without a line in the journal, at least
 _TIMES = 10  # as long as between two lines usually
@@ -56,7 +57,11 @@ def alarms(subject: Subject, now: float | None = None) -> list[Alarm]:
     found: list[Alarm] = []
     for one in subject.trainings:
         prefix = f"{one.name}: " if one.name else ""
-        said = [*_breaches(one), *(() if one.finished else _running(one, time.time() if now is None else now))]
+        said = [
+            *_breaches(one),
+            *_gap(one),
+            *(() if one.finished else _running(one, time.time() if now is None else now)),
+        ]
         found += [Alarm(alarm.tone, prefix + alarm.text, prefix + alarm.key) for alarm in said]
     order = {"bad": 0, "warn": 1, "good": 2}
     return sorted(found, key=lambda alarm: order[alarm.tone])
@@ -67,6 +72,12 @@ def _breaches(one: Training) -> Iterator[Alarm]:
         text = f"Step {count(entry['step'])}: {described(entry)}: {went(entry)}."
         tone = "bad" if entry.get("fallback") is None and not one.finished else "warn"
         yield Alarm(tone, text, f"breach {number}")
+
+
+def _gap(one: Training) -> Iterator[Alarm]:
+    for number, (text, wrong) in enumerate(sentences(one.record)):
+        if wrong:
+            yield Alarm("warn", text, f"probe {number}")
 
 
 def _running(one: Training, now: float) -> Iterator[Alarm]:

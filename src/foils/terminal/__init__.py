@@ -4,7 +4,7 @@ from foils.terminal.auditing import audited
 from foils.terminal.collections import inspected
 from foils.terminal.evaluating import spaces, transferred
 from foils.terminal.generations import difference, generations
-from foils.terminal.influences import explained, influences
+from foils.terminal.influences import explained, influences, probed
 from foils.terminal.layout import console, facts
 from foils.terminal.listings import parts, prompts, recipes, stage_page, stages
 from foils.terminal.negatives import examples, mined
@@ -23,6 +23,7 @@ __all__ = [
     "inspected",
     "mined",
     "parts",
+    "probed",
     "progress",
     "prompts",
     "recipes",

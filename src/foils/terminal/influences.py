@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from foils.evaluate.probe import ALARM, Probe
 from foils.terminal.layout import columns
 
 _LINE = 200  # characters of a text
@@ -64,6 +65,22 @@ def explained(record: Mapping[str, Any], examples: int) -> RenderableType:
                 Text.assemble(("- ", "red"), shorten(example["document_sentence"] or example["document"])),
             )
             parts += [Text(""), body]
+    return Group(*parts)
+
+
+def probed(found: Probe) -> RenderableType:
+    """How well each comparison's sources are told apart."""
+    grid = columns("source", "told from", "of each", "accuracy", "AUC", "", right=(2, 3, 4))
+    for row in found.rows:
+        figures = (f"{one.value:.3f} [{one.low:.2f} {one.high:.2f}]" for one in (row.accuracy, row.auc))
+        mark = Text("given away", style="yellow") if row.alarming else ""
+        grid.add_row(row.one, row.other, f"{row.each:,}", *figures, mark)
+    what = "documents" if found.of == "document" else "documents less their queries"
+    head = f"A linear classifier on the vectors of {what} by {found.model}; balanced accuracy,"
+    parts: list[RenderableType] = [Text(head), Text(".5 is a guess [95 % interval]."), Text(""), grid]
+    parts += [Text(f"{name}: left out: {why}", style="dim") for name, why in found.left.items()]
+    if any(row.alarming for row in found.rows):
+        parts.append(Text(f"Above {ALARM}: the model can lower its loss by seeing the source instead of the answer."))
     return Group(*parts)
 
 

@@ -13,6 +13,7 @@ from foils.phase import Trained
 from foils.terminal.layout import columns
 from foils.terminal.negatives import mined
 from foils.train.dev import METRIC
+from foils.train.probing import sentences
 from foils.train.run import NEVER
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _run(run: Run) -> list[RenderableType]:
     if NEVER in run.record:
         parts.append(Text(run.record[NEVER], style="yellow"))
     finished = " (was finished already)" if run.found_finished else ""
+    parts += [Text(text, style="yellow" if wrong else "") for text, wrong in sentences(run.record)]
     parts += breaches(run.record)
     return [*parts, Text(f"{run.steps:,} steps{finished}; model in {run.model}")]
 

@@ -39,6 +39,7 @@ from foils.train.influence import finish as write_influence
 from foils.train.job import Job, Place
 from foils.train.objective import Objective
 from foils.train.options import Precision
+from foils.train.probing import PROBE, probed
 from foils.train.processes import wait
 from foils.train.progress import show_progress
 from foils.train.refresh.callback import Refresher
@@ -117,6 +118,7 @@ class Craft:
         keep: checkpoints to keep besides the newest and the best one, of (job, log).
         ended: what every process does when the last step is done, of (job, place, trainer).
         remarks: what the record of a finished run is to say besides, of the job.
+        begins: what the record of a run that begins is to say besides, of the job.
     """
 
     arguments: Callable[..., Any]
@@ -125,6 +127,7 @@ class Craft:
     keep: Callable[[Any, Sequence[dict[str, Any]]], set[int]] = lambda job, history: set()
     ended: Callable[[Any, Place, Any], None] = lambda job, place, trainer: None
     remarks: Callable[[Any], dict[str, Any]] = lambda job: {}
+    begins: Callable[[Any], dict[str, Any]] = lambda job: {}
 
 
 def run(job: Job, place: Place) -> Run:
@@ -135,7 +138,7 @@ def run(job: Job, place: Place) -> Run:
     """
     with _threads(job, place):
         try:
-            craft = Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep, _ended, _remarks)
+            craft = Craft(SentenceTransformerTrainingArguments, _trainer, _write, _keep, _ended, _remarks, _begins)
             return carry_out(job, place, craft)
         except Breached as found:
             if place.rank == 0 and found.breach is not None:
@@ -153,7 +156,19 @@ def _ended(job: Job, place: Place, trainer: FoilsTrainer) -> None:
         write_influence(job, place, trainer.loss.tally)
 
 
+def _begins(job: Job) -> dict[str, Any]:
+    found = probed(job, "start")
+    return {} if found is None else {PROBE: [found]}
+
+
 def _remarks(job: Job) -> dict[str, Any]:
+    record = read_record(job.out) or {}
+    # By now the student has the weights that were taken.
+    found = probed(job, "end")
+    return {**_never(job), **({} if found is None else {PROBE: [*record.get(PROBE, ()), found]})}
+
+
+def _never(job: Job) -> dict[str, Any]:
     never = isinstance(job.spec.refresh, Alongside) and not (read_record(job.out) or {}).get(GENERATIONS)
     if not never:
         return {}
@@ -181,7 +196,9 @@ def _carried_out(job: Work, place: Place, craft: Craft) -> Run:
     begun, first = time.monotonic(), place.rank == 0
     if first and read_record(job.out) is None:
         job.out.mkdir(parents=True, exist_ok=True)
-        start_record(job.out, {"settings": job.settings(), "counts": job.counts(), "notes": job.notes})
+        start_record(
+            job.out, {"settings": job.settings(), "counts": job.counts(), "notes": job.notes, **craft.begins(job)}
+        )
     if first:
         settle(job.out)
     wait()

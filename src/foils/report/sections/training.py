@@ -13,6 +13,7 @@ from foils.report.sections.tasks import others
 from foils.report.subject import Training
 from foils.train.dev import METRIC
 from foils.train.guard.record import BREACHES, described, went
+from foils.train.probing import PROBE, sentences
 from foils.train.refresh.rollback import ROLLBACKS
 
 _ROWS = 60  # of the table of figures
@@ -70,6 +71,7 @@ def training(one: Training) -> Section | None:
     dev = _dev(one, tag, marks)
     blocks += [*dev[:1], *_loss(one, tag, marks), *dev[1:]]
     blocks += others(one, tag, marks)
+    blocks += _probe(one, tag)
     blocks += _health(one, tag, marks)
     planned = f" of {count(one.steps)}" if one.steps and not one.finished else ""
     lead = f"{count(one.reached)}{planned} steps."
@@ -107,6 +109,31 @@ def points(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> list[dict
         for entry in chosen
         if isinstance(entry.get(name), int | float) and math.isfinite(entry[name])
     ]
+
+
+def _probe(one: Training, tag: str) -> list[Block]:
+    """Whether the vectors give written negatives away, at the start and at the end."""
+    found = one.record.get(PROBE, ())
+    if not found:
+        return []
+    values = [
+        {
+            "name": f"at the {entry['when']}",
+            **{key: entry["accuracy"][key] for key in ("value", "low", "high")},
+            "ref": 0.5,
+            "tone": "strong" if entry["alarm"] else "",
+            "n": count(2 * entry["each"]),
+            "label": f"at the {entry['when']}: {real(entry['accuracy']['value'])}",
+        }
+        for entry in found
+    ]
+    note = (
+        f"Balanced accuracy of a linear classifier on the model's vectors that tells {found[0]['one']} negatives from "
+        f"{found[0]['other']}, with its 95 % interval. Tick: not told apart. Above 0.9 the source gives itself away."
+    )
+    spec = charts.intervals("balanced accuracy", ".2f", ticks=True)
+    plot = Plot(f"probe{tag}", "Source probe", spec, values, note, height=40 * len(values) + 40)
+    return [*(Words(text, "warn" if wrong else "") for text, wrong in sentences(one.record)), plot]
 
 
 def _worse(one: Training) -> list[Block]:
