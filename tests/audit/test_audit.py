@@ -144,6 +144,26 @@ def test_people_fill_in_the_sheet_and_get_the_same(store, data, tmp_path):
     assert 0 < half.to_dict()["holes"] < 1
 
 
+def test_what_people_wrote_stays_in_the_sheet(store, data, tmp_path):
+    audit(store, data, None, options=plain(), out=tmp_path)
+    sheet = tmp_path / "labels.csv"
+    with sheet.open(newline="") as stream:
+        rows = [{**row, "looked up": ""} for row in csv.DictReader(stream)]
+    said = {10: {"note": "see the second page"}, 20: {"annotator": "ann"}, 30: {"looked up": "yes"}, 40: {"label": "1"}}
+    for place, cells in said.items():
+        rows[place] |= cells
+    with sheet.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    audit(store, data, None, options=plain(budget=20, seed=1), out=tmp_path)
+    with sheet.open(newline="") as stream:
+        left = list(csv.DictReader(stream))
+    assert left[:4] == [rows[place] for place in said]
+    assert len(left) < len(rows)  # the rest is of the new sample
+    assert not any(row[name] for row in left[4:] for name in ("label", "annotator", "note", "looked up"))
+
+
 def test_labels_of_another_sample_are_told(store, data, tmp_path):
     sheet = tmp_path / "labels.csv"
     found = audit(store, data, None, options=plain(), out=tmp_path)

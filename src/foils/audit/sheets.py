@@ -21,6 +21,7 @@ from foils.core.collection import Collection
 from foils.core.errors import DataError
 
 COLUMNS = ("query_id", "doc_id", "label", "annotator", "note", "query", "positive", "document")
+_GIVEN = ("query_id", "doc_id", "query", "positive", "document")  # not written by people
 _LONGEST = 4000  # characters of a text in the sheet
 
 Ints = NDArray[np.int64]
@@ -30,15 +31,16 @@ def write_sheet(path: Path, found: Population, data: Collection, at: Ints) -> No
     """Write the sample as a sheet to label, without scores, ranks or verdicts, which would sway whoever labels it.
 
     Rows stand in the order of the draw: whoever labels only the first of them has labelled a sample as well. Rows of a
-    sheet that is there already and has a label stay as they are, and come first.
+    sheet that is there already in which somebody has written anything stay as they are, with columns of their own, and
+    come first.
 
     Raises:
         DataError: another file stands there, it cannot be read as UTF-8, or not be written.
     """
-    filled = _filled(path)
+    names, filled = _filled(path)
     done = {(row["query_id"], row["doc_id"]) for row in filled}
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys([*COLUMNS, *names])), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(filled)
     texts = told(found, data, at)
@@ -51,14 +53,16 @@ def write_sheet(path: Path, found: Population, data: Collection, at: Ints) -> No
         partial.write_text(text.getvalue(), encoding="utf-8")
 
 
-def _filled(path: Path) -> list[dict[str, str]]:
+def _filled(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """The columns of the sheet that is there, and its rows in which somebody has written anything."""
     if not path.exists():
-        return []
+        return [], []
     names, listed = read_rows(path)
     if not set(NEEDED) <= set(names):
         remedy = "Give another folder, or move the file away."
         raise DataError("is there already and no sheet of labels.", file=path, remedy=remedy)
-    return [{name: cells.get(name, "") for name in COLUMNS} for _, cells in listed if cells["label"].strip()]
+    own = [name for name in names if name not in _GIVEN]
+    return names, [cells for _, cells in listed if any(cells[name].strip() for name in own)]
 
 
 def write_sample(
