@@ -12,11 +12,13 @@ import pytest
 
 import foils
 from foils.adapters.exact import ExactIndex
+from foils.adapters.lexical import BM25Index
 from foils.advise.advice import Advice
 from foils.advise.look import Position, look
 from foils.advise.rules import commands, decide, remarks
+from foils.core.cache import cache_root
 from foils.core.errors import DataError, ModelError
-from little import HashEncoder
+from little import HashEncoder, write_jsonl
 from test_reselect import run
 
 
@@ -72,6 +74,31 @@ def test_a_transformer_encodes_a_bounded_part(data, monkeypatch):
     assert found.sample == 5
     assert 20 <= found.searched <= 40
     assert found.bm25.top100 > 0
+
+
+def test_bm25_ranks_the_searched_documents_wherever_they_stand_among_all(tmp_path, monkeypatch):
+    """250 of 3,000 documents, those that BM25 ranks last."""
+    from foils.advise.look import _bm25
+
+    for name, rows in {
+        "corpus.jsonl": [{"_id": f"d{i}", "text": "tide " * (1 if i < 250 else 9) + f"w{i}"} for i in range(3000)],
+        "queries.jsonl": [{"_id": f"q{i}", "text": text} for i, text in enumerate(["tide w7", "w3 w2000", "none"])],
+    }.items():
+        write_jsonl(tmp_path / name, rows)
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels/train.tsv").write_text("query-id\tcorpus-id\tscore\nq0\td7\t1\n")
+    data = foils.load(tmp_path)
+    asked, docs = np.arange(3, dtype=np.int32), data.corpus.rows_of([f"d{i}" for i in range(250)]).astype(np.int32)
+    index = BM25Index.build(data.corpus, cache=cache_root() / "bm25")
+    every = index.search(data.queries.texts(asked), 3000)[0].tolist()
+    slow = [[doc for doc in ranking if doc in set(docs.tolist())][:100] for ranking in every]
+    assert [len(ranking) for ranking in slow] == [100, 1, 0]
+    monkeypatch.setattr(BM25Index, "search", None)  # it holds ranks of all documents
+    for held in (1 << 22, 500):
+        monkeypatch.setattr(importlib.import_module("foils.advise.look"), "_SCORES", held)
+        found = _bm25(data, asked, docs)
+        assert found.shape == (3, 100)
+        assert [[doc for doc in ranking if doc >= 0] for ranking in found.tolist()] == slow
 
 
 def figures(seen, **given):

@@ -29,6 +29,7 @@ QUERIES = 300
 DEPTH, TOP = 100, 10
 SLOW_DOCS = 2_000  # documents that a transformer encodes: half a minute on two cores
 _TEXTS = 1_000
+_SCORES = 1 << 22  # held at a time
 _LONG = 256  # words; about 340 of a transformer's tokens
 _SHINGLE, _NEAR = 5, 0.8
 
@@ -194,11 +195,23 @@ def _searched(data: Collection, positives: NDArray[np.int32], kind: str | None, 
 
 
 def _bm25(data: Collection, asked: NDArray[np.int32], docs: NDArray[np.int32]) -> Ranked:
+    """Of all documents only those that the model searches, too, count; among them the first 100."""
     index = BM25Index.build(data.corpus, cache=cache_root() / "bm25")
-    # Of all documents only those that the model searches, too, count; among them the first 100.
-    depth = min(len(data.corpus), 2 * DEPTH * -(-len(data.corpus) // len(docs)))
-    found = index.search(data.queries.texts(asked), depth)[0]
-    return _kept(np.where(np.isin(found, docs), found, np.int32(-1)))
+    texts = data.queries.texts(asked)
+    if 2 * len(docs) >= len(data.corpus):
+        found = index.search(texts, min(len(data.corpus), 4 * DEPTH))[0]
+        return _kept(np.where(np.isin(found, docs), found, np.int32(-1)))
+    # Where they are few among millions, ranks of all would fill the memory.
+    size = max(1, _SCORES // len(docs))
+    return np.concatenate([_among(index, texts[at : at + size], docs) for at in range(0, len(texts), size)])
+
+
+def _among(index: BM25Index, texts: list[str], docs: NDArray[np.int32]) -> Ranked:
+    """The first 100 of some documents, of equal scores by row; those without a common word are none."""
+    query = np.repeat(np.arange(len(texts)), len(docs))
+    scores = index.score(texts, query, np.tile(docs, len(texts))).reshape(len(texts), len(docs))
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
+    return _kept(np.where(np.take_along_axis(scores, best, axis=1) > 0, docs[best], np.int32(-1)))
 
 
 def _dense(
