@@ -123,6 +123,6 @@ def _one(text: str) -> tuple[str, int | None]:
     code, sign, number = text.partition("=")
     if not sign:
         return code, None
-    if not number.isdigit():
+    if not number.isdecimal():
         raise SpecError(f"--allow {text}: write CODE or CODE=N, such as --allow duplicate-negative=10.")
     return code, int(number)

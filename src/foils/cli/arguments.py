@@ -43,7 +43,7 @@ def column_roles(text: str | None) -> dict[str, Any] | None:
         role, sign, column = part.partition("=")
         if not sign:
             raise SpecError(f"--columns {text}: write ROLE=COLUMN, such as query=frage,positive=antwort.")
-        roles[role.strip()] = None if column == "" else int(column) if column.isdigit() else column
+        roles[role.strip()] = None if column == "" else int(column) if column.isdecimal() else column
     return roles
 
 

@@ -35,6 +35,7 @@ def test_sentences(text, sentences):
         ("since 2020-03-04", set(), {"2020", "month 3", "month 3 day 4"}),
         ("they march on Monday and may stop", set(), {"monday", "month 3"}),
         ("in 1066 or 3000", {"1066", "3000"}, set()),
+        ("10 m ² March and ² May ٣", {"10", "²"}, {"month 3", "month 5", "month 5 day 3"}),
     ],
 )
 def test_numbers_and_dates(text, numbers, dates):

@@ -148,7 +148,7 @@ def _dates(words: list[str], text: str, dates: set[str]) -> set[int]:
         elif word in WEEKDAYS:
             dates.add(word)
         elif word in MONTHS:
-            beside = [j for j in (i - 1, i + 1) if 0 <= j < len(words) and words[j].isdigit()]
+            beside = [j for j in (i - 1, i + 1) if 0 <= j < len(words) and words[j].isdecimal()]
             if beside or len(word) > 4:
                 dates.add(f"month {MONTHS[word]}")
             days = [j for j in beside if not _YEAR.match(words[j])]

@@ -38,7 +38,7 @@ def sample(store: Negatives, data: Collection, number: int, seed: int) -> Sectio
 
 def _by_number(reason: str) -> tuple[int, str]:
     first = reason.split(":", 1)[0]
-    return (int(first) if first.isdigit() else 0, reason)
+    return (int(first) if first.isdecimal() else 0, reason)
 
 
 def _query(example: Example) -> Query:

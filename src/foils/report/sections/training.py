@@ -241,7 +241,7 @@ def _fields(one: Training) -> list[str]:
 
 
 def _first_number(name: str) -> int:
-    digits = "".join(c if c.isdigit() else " " for c in name).split()
+    digits = "".join(c if c.isdecimal() else " " for c in name).split()
     return int(digits[0]) if digits else 0
 
 
