@@ -77,14 +77,15 @@ def options(kind: str, source: Source, draw: Draw, reach: Reach = "answer") -> l
         kind: a name of `EDITS` or `VIEWS`, or ``identity``.
         source: the text.
         draw: of the ids.
-        reach: ``answer`` keeps those edits of a few words that touch a known answer or a word of the query, and
+        reach: ``answer`` keeps those edits of a few words that touch a known answer, or else a word of the query, and
             negations of the clause that a known answer stands in, or of the sentences that share most words with the
             query, and deletions of known answers; ``region`` keeps all in the sentences that answer, of which many
             leave the text as relevant as it was.
     """
     found = [option for option in _ALL[kind](source, draw) if apply(source.text, option) != source.text]
     if reach == "answer" and kind in BOUND and (source.query or source.answers):
-        return [option for option in found if any(source.binds(edit.start, edit.end) for edit in option)]
+        touching = [option for option in found if any(source.answering(edit.start, edit.end) for edit in option)]
+        return touching or [option for option in found if any(source.binds(edit.start, edit.end) for edit in option)]
     if reach == "answer" and kind == "negation" and source.query:
         return [option for option in found if one_clause(source, option[0])]
     if reach == "answer" and kind == "deletion" and not source.answer_spans:

@@ -27,6 +27,7 @@ Slot = tuple[Type, str]
 STRONG, WEAK = 3, 1  # votes of a rule that names the type, and of one that hints at it
 SHARE = 0.6  # of a name's votes that its type must have
 LEAST = 3  # votes
+PER_MENTION = 0.3  # votes a mention: "in Islam" now and then makes no place
 
 _WORD = r"[A-ZÀ-ÖØ-Þ][\w’'-]*[\w]|[A-Z]\.|[A-Z]"
 _MENTION = re.compile(
@@ -169,6 +170,7 @@ class Gazetteer:
         """The gazetteer of documents: types by the votes of all mentions, and titles that name a condition."""
         ballots: defaultdict[str, Counter[Type]] = defaultdict(Counter)
         counts: Counter[str] = Counter()
+        spoken: Counter[str] = Counter()
         also: defaultdict[str, set[str]] = defaultdict(set)
         for title, text in zip(titles, texts, strict=True):
             kind = title_type(title)
@@ -177,6 +179,7 @@ class Gazetteer:
                 counts[title] += 1
             seen = set()
             for mention in mentions(text):
+                spoken[mention.name] += 1
                 for kind, weight in votes(text, mention):
                     ballots[mention.name][kind] += weight
                 if mention.sure:
@@ -186,7 +189,9 @@ class Gazetteer:
                 also[one].add(other)
                 also[other].add(one)
         types = {
-            name: kind for name, ballot in ballots.items() if counts[name] and (kind := _elected(ballot)) is not None
+            name: kind
+            for name, ballot in ballots.items()
+            if counts[name] and (kind := _elected(ballot, spoken[name])) is not None
         }
         return cls(
             types, {name: counts[name] for name in types}, {name: frozenset(other) for name, other in also.items()}
@@ -228,7 +233,8 @@ def _bare(name: str) -> str:
     return " ".join(words)
 
 
-def _elected(ballot: Counter[Type]) -> Type | None:
+def _elected(ballot: Counter[Type], spoken: int) -> Type | None:
     total = sum(ballot.values())
     kind, most = sorted(ballot.items(), key=lambda item: (-item[1], item[0]))[0]
-    return kind if total >= LEAST and most >= SHARE * total else None
+    enough = most >= max(LEAST, PER_MENTION * spoken)
+    return kind if enough and most >= SHARE * total else None
