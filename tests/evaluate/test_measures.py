@@ -46,6 +46,17 @@ def test_grades_count_in_ndcg():
     assert got == pytest.approx((1 / np.log2(2) + 3 / np.log2(4)) / (3 / np.log2(2) + 1 / np.log2(3)), abs=1e-12)
 
 
+def test_a_fraction_of_a_grade_is_cut_off_and_what_is_relevant_stays_relevant(caplog):
+    judged, ranking = qrels({0: 0.0, 1: 0.5, 2: 1.9, 3: -0.5}), ranked([3, 0, 1, 2])
+    values = measured(["RR@10", "R@3", "P(rel=2)@4", "nDCG@10"], judged, ranking)
+    assert [values[name][0] for name in ("RR@10", "R@3", "P(rel=2)@4")] == [pytest.approx(1 / 3), 0.5, 0.0]
+    assert values["nDCG@10"][0] == measured(["nDCG@10"], qrels({1: 1, 2: 1}), ranking)["nDCG@10"][0] > 0
+    assert caplog.messages == [
+        "3 of 4 grades are no whole numbers, which the measures need: fractions are cut off, and a grade above 0 counts "
+        "as 1 at least."
+    ]
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_equals_pytrec_eval_under_the_same_order(seed):

@@ -8,6 +8,7 @@ order that we decided on is the one that is measured.
 from __future__ import annotations
 
 import ast
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from foils.core.errors import DataError, SpecError, need
 from foils.core.pairs import Pairs
 from foils.core.text import did_you_mean
+
+log = logging.getLogger(__name__)
 
 DEFAULT = ("RR@10", "nDCG@10", "R@100")
 RANK = "run"  # name of the rank column of a ranking
@@ -53,6 +56,10 @@ def depth_for(measures: Sequence[Any]) -> int:
 class Judge:
     """Measures bound to the judgements of some queries; used for one ranking after another.
 
+    Grades are whole numbers in trec_eval and all of ir-measures. Of others the fraction is cut off, as trec_eval does when
+    it reads a file, but what is above 0 counts as 1 at least: relevant here is relevant everywhere else. Measures that ask
+    whether a grade is reached are exact by that; gains, as of nDCG, are those of the whole grades. A warning says so.
+
     Args:
         measures: from `parse`.
         qrels: judgements with a score column ``grade``; other queries in it are ignored.
@@ -64,8 +71,8 @@ class Judge:
         self.queries = queries
         judged = qrels.take(np.isin(qrels.query, queries))
         # Rows as ids: one provider reads only numbers, and no id of the user's can collide or be misread.
-        grades = judged.scores["grade"].astype(np.int64)
-        self._evaluator = need("ir_measures", "eval").evaluator(measures, _nested(judged, grades))
+        nested = _nested(judged, _whole(judged.scores["grade"]))
+        self._evaluator = need("ir_measures", "eval").evaluator(measures, nested)
 
     def per_query(self, ranking: Pairs) -> dict[str, NDArray[np.float64]]:
         """Value of each measure for each query; 0 (the measure's own default) for a query that has no results.
@@ -91,6 +98,18 @@ class Judge:
                     f"{name} has no value for {missing:,} of {len(column):,} queries.", remedy="Leave it out."
                 )
         return values
+
+
+def _whole(grades: NDArray[Any]) -> NDArray[np.int64]:
+    whole = np.trunc(grades)
+    if broken := int((whole != grades).sum()):
+        log.warning(
+            "%s of %s grades are no whole numbers, which the measures need: fractions are cut off, and a grade above 0 "
+            "counts as 1 at least.",
+            f"{broken:,}",
+            f"{len(grades):,}",
+        )
+    return np.where((grades > 0) & (whole < 1), 1, whole).astype(np.int64)
 
 
 def _nested(pairs: Pairs, values: NDArray[Any]) -> dict[str, dict[str, Any]]:
