@@ -52,8 +52,8 @@ def test_a_fraction_of_a_grade_is_cut_off_and_what_is_relevant_stays_relevant(ca
     assert [values[name][0] for name in ("RR@10", "R@3", "P(rel=2)@4")] == [pytest.approx(1 / 3), 0.5, 0.0]
     assert values["nDCG@10"][0] == measured(["nDCG@10"], qrels({1: 1, 2: 1}), ranking)["nDCG@10"][0] > 0
     assert caplog.messages == [
-        "3 of 4 grades are no whole numbers, which the measures need: fractions are cut off, and a grade above 0 counts "
-        "as 1 at least."
+        "3 of 4 grades are no whole numbers, which the measures need: fractions are cut off, and a grade above 0 "
+        "counts as 1 at least."
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -104,6 +105,19 @@ def test_budgets():
     said |= {"90s": ("minutes", 1.5), None: ("epochs", 0)}
     for text, amount in said.items():
         assert StudyOptions(budget=text).amount() == amount
+
+
+def test_measures_have_one_name_each():
+    assert tuple(StudyOptions(measures=["MRR@10", "NDCG@10", "RR@10"]).measures) == ("RR@10", "nDCG@10")
+    assert StudyOptions(measures=["MRR@10", "NDCG@10"]).main == "nDCG@10"
+
+
+def test_a_study_by_another_name_of_a_measure_comes_to_its_end(words, start_path, here, tmp_path):
+    options = StudyOptions(seeds=1, budget=2, train=QUICK, rounds=100, measures=["MRR@10"])
+    made = compare(words, ["in-batch"], start_path, out=tmp_path / "s", options=options)
+    assert (made.record["measures"], made.record["main"]) == (["RR@10"], "RR@10")
+    compare(words, ["in-batch"], start_path, out=tmp_path / "s", options=replace(options, measures=["RR@10"]))
+    assert here == ["start-0", "in-batch-0"]
 
 
 def test_phases_share_the_steps():

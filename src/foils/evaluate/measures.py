@@ -56,9 +56,9 @@ def depth_for(measures: Sequence[Any]) -> int:
 class Judge:
     """Measures bound to the judgements of some queries; used for one ranking after another.
 
-    Grades are whole numbers in trec_eval and all of ir-measures. Of others the fraction is cut off, as trec_eval does when
-    it reads a file, but what is above 0 counts as 1 at least: relevant here is relevant everywhere else. Measures that ask
-    whether a grade is reached are exact by that; gains, as of nDCG, are those of the whole grades. A warning says so.
+    Grades are whole numbers in trec_eval and all of ir-measures. Of others the fraction is cut off, as trec_eval does
+    when it reads a file, but what is above 0 counts as 1 at least: relevant here is relevant everywhere else. Measures
+    that ask whether a grade is reached are exact by that; gains, as of nDCG, are of whole grades. A warning says so.
 
     Args:
         measures: from `parse`.

@@ -13,7 +13,6 @@ from typing import Any
 
 from foils.core.collection import Collection
 from foils.core.errors import FoilsError, StoreError
-from foils.evaluate.measures import parse
 from foils.staging import alone
 from foils.study import running
 from foils.study.arms import START, Arm, arms_of
@@ -35,7 +34,6 @@ _CACHE, _BEGINNINGS = "cache", "beginnings"
 def finish(data: Collection, recipes: Sequence[Any], model: str | Path, out: Path, options: StudyOptions) -> Study:
     """Run what is lacking of a study; see `foils.compare`."""
     arms = arms_of(recipes, options.encoders, str(model))
-    parse(options.measures)
     settings, ground = ground_of(data, model, options)
     panel = Panel.of(options, ground.data)
     with alone(out, lambda: _tell(options, "waiting for another process")):

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from foils.core.errors import SpecError
 from foils.core.text import did_you_mean
-from foils.evaluate.measures import DEFAULT
+from foils.evaluate.measures import DEFAULT, parse
 from foils.evaluate.significance import ROUNDS
 from foils.stages.context import Progress
 from foils.train.options import TrainOptions
@@ -41,7 +41,8 @@ class StudyOptions:
         judged: negatives of each arm to judge.
         llm: of language models that judge: fields of `foils.audit.judges.llm.LLMOptions`, by name; ``prices`` as texts
             such as ``0.15,0.60``. The budget is for all arms together.
-        measures: ir-measures names. The one that decides is nDCG@10 where it is among them, else the first.
+        measures: ir-measures names, kept by their canonical ones, ``RR@10`` for ``MRR@10``. The one that decides is
+            nDCG@10 where it is among them, else the first.
         pairs: correct and report differences to the baseline, or between ``all`` arms.
         max_queries: train on so many queries of the split at most, chosen by a hash of their ids.
         keep_models: whether the trained models stay in the study's folder.
@@ -79,6 +80,7 @@ class StudyOptions:
             raise SpecError(f"test={self.test!r} is what is trained on. Name the split to measure on: --test SPLIT")
         if isinstance(self.measures, str) or not self.measures:
             raise SpecError(f"measures={self.measures!r}: a list of names is expected, such as ['nDCG@10'].")
+        object.__setattr__(self, "measures", tuple(map(str, parse(self.measures))))
         for name in ("encoders", "train", "llm"):
             if not isinstance(getattr(self, name), Mapping):
                 raise SpecError(f"{name}={getattr(self, name)!r}: names and their values are expected.")
