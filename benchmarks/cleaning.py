@@ -1,13 +1,15 @@
 """Do calibrated margins keep their promise, do they transfer between models, and how good is each filter?
 
     python benchmarks/cleaning.py promise DATA/nfcorpus DATA/cranfield DATA/npl [--splits 1000]
+    python benchmarks/cleaning.py drawn DATA/nfcorpus DATA/cranfield DATA/npl [--splits 1000]
     python benchmarks/cleaning.py transfer DATA/nfcorpus DATA/cranfield DATA/npl
     python benchmarks/cleaning.py verdicts DATA/rlhn_fn [--cross-encoder FOLDER]
 
 ``promise`` mines each collection with one known positive a query (the splits ``*_sparse``), draws calibration queries
 again and again, and counts how often the rate of what the found threshold keeps is above the target, by the full qrels.
-``transfer`` finds a margin under one model and looks at what it does under others. ``verdicts`` scores each filter
-against a language model's verdicts on mined negatives (RLHN).
+``drawn`` draws labels from the candidates as an audit does, again and again, and counts the same for a promise of these
+candidates alone. ``transfer`` finds a margin under one model and looks at what it does under others. ``verdicts``
+scores each filter against a language model's verdicts on mined negatives (RLHN).
 """
 
 from __future__ import annotations
@@ -25,12 +27,15 @@ from sklearn.metrics import roc_auc_score
 
 import foils
 from foils.adapters.models import load_encoder, load_reranker
+from foils.audit.sampling import allocate
+from foils.audit.strata import RANKS, band_of
 from foils.calibrate.labels import labels_of
 from foils.calibrate.pipeline import Cut, Seen
 from foils.calibrate.search import Sample
-from foils.core import risk, segments
+from foils.core import draws, risk, segments
 from foils.core.betas import two_betas
 from foils.core.cache import cache_root
+from foils.core.draws import Draw
 from foils.core.pairs import CANDIDATE
 from foils.core.spec import parse
 from foils.stages.calibrated import nearness
@@ -120,6 +125,58 @@ def repeated(kept, false, target, how, splits):
             over += false[~mine, place].sum() > target * kept[~mine, place].sum()
     ratio = f"{np.mean(got) / best:.0%}" if got and best else "-"
     return [*(f"{times / splits:.1%}" for times in (len(got), broken, over)), ratio, f"{pairs / splits:.1%}"]
+
+
+def drawn(paths, splits):
+    """Audits of all candidates, by bands of ranks in proportion, with 300, 600 and 1,500 labels."""
+    head = ["collection", "kind", "then", "target", "labels", "found", "broken", "kept of best"]
+    print("| " + " | ".join(head) + " |\n" + "|---" * len(head) + "|")
+    models = {"static": load_encoder("static")}
+    with tempfile.TemporaryDirectory() as folder:
+        for path in paths:
+            data, split, negatives = opened(path, models, folder)
+            for kind in ("absolute", "quantile"):
+                for rest in ("", " >> Top(k=8)"):
+                    sample = sample_of(
+                        data, negatives, split, f"Calibrated('none.json', by='static', kind='{kind}'){rest}"
+                    )
+                    candidate = sample.seen.candidate
+                    kept = np.stack([sample.seen.kept(float(threshold))[candidate] for threshold in sample.grid])
+                    false = sample.relevance[candidate] > 0
+                    stratum = band_of(sample.seen.living.ranks["static"][candidate].astype(np.int64), RANKS)
+                    base = (kept[-1] & false).sum() / kept[-1].sum()
+                    for target in sorted({max(0.02, round(base * share, 2)) for share in (0.5, 0.75)}):
+                        for budget in (300, 600, 1500):
+                            row = redrawn(kept, false, stratum, (target, budget), splits)
+                            named = (data.name, kind, rest[4:] or "-", f"{target:.0%} of {base:.0%}", f"{budget:,}")
+                            print("| " + " | ".join((*named, *row)) + " |", flush=True)
+
+
+def redrawn(kept, false, stratum, how, splits):
+    """These candidates are the population, so the truth is known."""
+    rng = np.random.default_rng(0)
+    target, budget = how
+    bands, place = np.unique(stratum, return_inverse=True)
+    size = np.bincount(place)
+    draw = Draw(size, allocate(size, budget), np.zeros(len(bands), np.int64))
+    rows = [np.flatnonzero(place == number) for number in range(len(bands))]
+    weight = np.repeat(draw.size / draw.count, draw.count)
+    count, none = kept.sum(axis=1)[None].astype(float), np.zeros(len(kept))
+    rates, share = (kept & false).sum(axis=1) / np.maximum(count[0], 1), count[0] / count[0, -1]
+    best = share[rates <= target].max(initial=0.0)
+    hopes = draws.log_p(none, none, count, none, draw, target)
+    starts = risk.sequences(float(hopes.min()), LEVEL)
+    broken, got = 0, []
+    for _ in range(splits):
+        some = np.concatenate([rng.choice(mine, n, replace=False) for mine, n in zip(rows, draw.count, strict=True)])
+        wrong = (kept[:, some] & false[some]).astype(float)
+        logs = draws.log_p(wrong @ weight, wrong.sum(axis=1), count, none, draw, target)
+        passed = np.flatnonzero(risk.passing(logs, hopes, LEVEL, starts))
+        if len(passed):
+            broken += rates[passed[-1]] > target
+            got.append(share[passed[-1]])
+    ratio = f"{np.mean(got) / best:.0%}" if got and best else "-"
+    return [f"{len(got) / splits:.1%}", f"{broken / splits:.1%}", ratio]
 
 
 def transfer(paths):
@@ -269,6 +326,9 @@ def main():
     one.add_argument("data", nargs="+")
     one.add_argument("--splits", type=int, default=1000)
     one.add_argument("--kinds", nargs="+", default=["absolute", "quantile"])
+    again = commands.add_parser("drawn")
+    again.add_argument("data", nargs="+")
+    again.add_argument("--splits", type=int, default=1000)
     two = commands.add_parser("transfer")
     two.add_argument("data", nargs="+")
     three = commands.add_parser("verdicts")
@@ -277,6 +337,8 @@ def main():
     args = parser.parse_args()
     if args.what == "promise":
         promise(args.data, args.splits, args.kinds)
+    elif args.what == "drawn":
+        drawn(args.data, args.splits)
     elif args.what == "transfer":
         transfer(args.data)
     else:

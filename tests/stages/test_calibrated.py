@@ -13,7 +13,7 @@ from foils.core.cutoffs import Cutoffs, Group
 from foils.core.errors import DataError, PipelineError, SpecError
 from foils.core.pairs import CANDIDATE, POSITIVE, Pairs
 from foils.core.thresholds import ceiling, closeness
-from foils.stages import BM25, BiEncoder, Calibrated, Dense, MarginQuantile
+from foils.stages import BM25, BiEncoder, Calibrated, Dense, Ensure, MarginQuantile, Top
 from foils.stages.calibrated import difficulty, nearness
 
 
@@ -103,6 +103,37 @@ def test_each_group_has_its_threshold(context, table):
     assert 0 < hard[candidate].sum() < candidate.sum()
     assert np.array_equal(out.dropped[candidate] == 0, (near < np.where(hard, -0.3, -0.01))[candidate])
     assert set(out.dropped.tolist()) == {0, 2}
+
+
+@pytest.mark.parametrize("kind", ["absolute", "relative", "score"])
+def test_starving_queries_are_deepened_below_the_threshold(context, tmp_path, kind):
+    """And what is left is what a pool leaves that is as deep as that goes: its promise is of all of it."""
+    ctx = context()
+    bound = {"absolute": -0.1, "relative": -0.1, "score": 0.7}[kind]
+    stage = Calibrated(str(tmp_path / "t.json"), by="student", kind=kind)
+    Cutoffs(stage.settings(), "", (Group(math.inf, bound),), None).write(tmp_path / "t.json")
+    known = ctx.data.positives("train").bare()
+
+    def kept(pipeline):
+        whole = pipeline(known, ctx)
+        rows = whole.alive & (whole.label == CANDIDATE)
+        assert (nearness(whole, "student", kind, "min")[rows] < bound).all()
+        out = whole.take(rows)
+        return set(zip(out.query.tolist(), out.doc.tolist(), strict=True))
+
+    shallow = kept(Dense("student", k=5) >> stage >> Top(k=4))
+    deepened = kept(Dense("student", k=5) >> stage >> Top(k=4) >> Ensure("deepen"))
+    assert shallow < deepened
+    assert deepened == kept(Dense("student", k=40) >> stage >> Top(k=4))
+
+
+@pytest.mark.parametrize(
+    "stage", [Calibrated("t.json", kind="quantile"), Calibrated("t.json", groups=2), MarginQuantile()]
+)
+def test_what_depends_on_the_depth_is_not_deepened(stage):
+    with pytest.raises(PipelineError, match=r"depends on how deep the lists are.*Mine all queries deeper"):
+        Ensure("deepen").check_after((Dense("student", k=5), stage, Top(k=4)))
+    Ensure("drop").check_after((Dense("student", k=5), stage, Top(k=4)))
 
 
 def test_infinite_thresholds_keep_all_and_none(context, table):

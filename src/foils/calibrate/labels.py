@@ -17,16 +17,32 @@ from foils.audit.drawn import shares
 from foils.audit.judges.people import Labels as Sheet
 from foils.audit.judges.protocol import UNKNOWN, Verdicts
 from foils.core.collection import Collection
+from foils.core.draws import Draw
 from foils.core.errors import DataError
 from foils.core.packing import pack, unpack
 from foils.core.pairs import Pairs
 
 QRELS = "qrels:"
 SAMPLE, SHEET, AUDIT = "sample.parquet", "labels.csv", "audit.json"
-_COLUMNS = ("query_id", "doc_id", "stratum", "weight", "verdict", "probability")
+_COLUMNS = ("query_id", "doc_id", "stratum", "weight", "verdict", "probability", "step")
 _REMEDY = "foils audit NEG -o DIR makes DIR/labels.csv to fill in; foils audit NEG --judge … -o DIR asks a judge."
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """How an audit drew what is labelled.
+
+    Attributes:
+        draw: of its strata those that the sample has; parts are the steps that took candidates out.
+        steps: the step of each part, 0 for negatives.
+        stratum: place of each label's stratum in ``draw``, int64 (labels,); -1 for one of no stratum.
+    """
+
+    draw: Draw
+    steps: tuple[int, ...]
+    stratum: NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +60,7 @@ class Labels:
         judge: who said so, as JSON values: "name", "kind" (see `foils.audit.judges.protocol.JudgeKind`; "unknown"), and
             "calibrated" where the judge says whether its probabilities are.
         missing: share of the audited candidates whose stratum has no label.
+        drawn: how they were drawn, where they are of the sample of an audit.
     """
 
     query: NDArray[np.int32]
@@ -54,6 +71,7 @@ class Labels:
     name: str
     judge: Mapping[str, Any] = field(default_factory=lambda: {"name": "", "kind": "unknown"})
     missing: float = 0.0
+    drawn: Drawn | None = None
 
     def on(self, pairs: Pairs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Relevance and weight of some pairs, float64 (n,) each; weight 0 for what nobody labelled."""
@@ -94,8 +112,7 @@ def labels_of(labels: str | Path, data: Collection) -> Labels:
         who = {"name": said.name, "kind": said.kind}
         if not sample.is_file():
             return Labels(query, doc, share, np.ones(len(query)), False, text, who)
-        drawn = _Sample(sample, data)
-        return Labels(query, doc, share, drawn.weights(query, doc), False, text, who, drawn.missing(query, doc))
+        return _Sample(sample, data).labels(query, doc, share, text, who)
     if not path.is_dir():
         raise DataError("has no label." if path.exists() else "no such file.", file=path, remedy=_REMEDY)
     if not sample.is_file():
@@ -121,6 +138,7 @@ class _Sample:
         self.key = pack(query_rows, doc_rows)[order]
         self.stratum = table["stratum"].to_numpy()[order]
         self.weight = table["weight"].to_numpy().astype(np.float64)[order]
+        self.step = table["step"].to_numpy().astype(np.int64)[order]
         verdict = table["verdict"].fill_null(UNKNOWN).to_numpy()[order]
         self.said = Verdicts.of(verdict, table["probability"].fill_null(np.nan).to_numpy()[order])
 
@@ -156,7 +174,24 @@ class _Sample:
         query, doc = unpack(self.key[known])
         who = _judge(self.path.with_name(AUDIT))
         share = shares(self.said, who["kind"])[known]
-        return Labels(query, doc, share, self.weights(query, doc), False, name, who, self.missing(query, doc))
+        return self.labels(query, doc, share, name, who)
+
+    def labels(
+        self, query: NDArray[np.int32], doc: NDArray[np.int32], share: Floats, name: str, who: Mapping[str, Any]
+    ) -> Labels:
+        """Labels of these pairs, with what each stands for and how they were drawn."""
+        how = self.drawn(query, doc)
+        return Labels(query, doc, share, self.weights(query, doc), False, name, who, self.missing(query, doc), how)
+
+    def drawn(self, query: NDArray[np.int32], doc: NDArray[np.int32]) -> Drawn:
+        """The strata of the sample, and those of these pairs."""
+        at = self._places(query, doc)
+        strata, first, place = np.unique(self.stratum, return_index=True, return_inverse=True)
+        size = np.rint(np.bincount(place, self.weight, minlength=len(strata))).astype(np.int64)
+        count = np.bincount(place[at[at >= 0]], minlength=len(strata)).astype(np.int64)
+        steps, part = np.unique(self.step[first], return_inverse=True)
+        draw = Draw(size, count, part.astype(np.int64))
+        return Drawn(draw, tuple(steps.tolist()), np.where(at >= 0, place[np.maximum(at, 0)], -1))
 
 
 def _judge(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from numpy.typing import NDArray
 from foils.adapters.calibration import expected_calibration_error, fit, sigmoid
 from foils.adapters.protocols import Encoder, Reranker
 from foils.calibrate.coverage import unreached
-from foils.calibrate.labels import Labels, labels_of
+from foils.calibrate.labels import Drawn, Labels, labels_of
 from foils.calibrate.pipeline import Cut, Seen
-from foils.calibrate.search import Sample
+from foils.calibrate.search import Chance, Sample
 from foils.core import risk, segments
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
@@ -67,6 +68,11 @@ def calibrate(
     cut = Cut.of(parse(pipeline) if isinstance(pipeline, str) else pipeline, store.path)
     collection = data or store.collection()
     given = labels if isinstance(labels, Labels) else labels_of(labels, collection)
+    if cut.stage.test == "drawn" and given.drawn is None:
+        raise DataError(
+            f"{given.name}: test='drawn' rests on how labels were drawn, which is not known of these.",
+            remedy="Give the folder of an audit, whose sample.parquet says it, or pass another test.",
+        )
     seen, origin = _seen(store, cut, collection, encoders or {}, given, seed)
     relevance, weight = given.on(seen.living)
     weight = np.where(seen.candidate, weight, 0.0)
@@ -77,8 +83,11 @@ def calibrate(
         )
     pool = store.pairs(collection)
     most = float(given.weight.max()) * _longest(cut, pool)
-    samples = grouped(seen, relevance, weight, most, seed)
-    _refuse(samples)
+    chance = None
+    if cut.stage.test == "drawn" and given.drawn is not None:
+        chance, weight = _chance(seen, given, given.drawn, pool, weight)
+    samples = grouped(seen, relevance, weight, most, seed, chance)
+    _refuse(samples, given)
     if not given.complete:
         _reached(seen, samples, given, weight > 0, pool)
     odds, fitted = _odds(seen, relevance, weight)
@@ -100,7 +109,7 @@ def calibrate(
 def _seen(
     store: Negatives, cut: Cut, data: Collection, encoders: Models, labels: Labels, seed: int
 ) -> tuple[Seen, str]:
-    """The candidates of the labelled queries, and what made the scores."""
+    """The candidates of the labelled queries, or of all where the draw is what is tested; and what made the scores."""
     split = store.manifest["split"]
     rows = data.query_rows(split)
     block = np.intersect1d(rows, labels.query).astype(np.int32)
@@ -109,6 +118,8 @@ def _seen(
             f"{labels.name}: none of its {len(np.unique(labels.query)):,} queries has a positive in split {split!r}.",
             remedy=f"The labels must be of the queries that were mined for, those of {split!r}.",
         )
+    if cut.stage.test == "drawn":
+        block = rows
     ctx = Context(data, split, seed, rows, block, encoders, cache_root(None))
     columns = cut.checked(ctx)
     name = columns.latest if cut.stage.by == "score" else cut.stage.by
@@ -125,8 +136,39 @@ def _longest(cut: Cut, pool: Pairs) -> int:
     return int(segments.count(pool.label == CANDIDATE, pool.starts).max(initial=1))
 
 
+def _chance(
+    seen: Seen, labels: Labels, drawn: Drawn, pool: Pairs, weight: NDArray[np.float64]
+) -> tuple[Chance, NDArray[np.float64]]:
+    """What the draw says of the living rows, and their weights: 0 for labels that were not drawn.
+
+    Raises:
+        DataError: the audit was of other candidates.
+    """
+    step = np.abs(pool.dropped[pool.label == CANDIDATE].astype(np.int64))
+    there = np.array([(step == one).sum() for one in drawn.steps])
+    audited = np.bincount(drawn.draw.part, drawn.draw.size, minlength=len(drawn.steps)).astype(np.int64)
+    if (there != audited).any():
+        raise DataError(
+            f"{labels.name}: the audit drew from {audited.sum():,} candidates, and here are {there.sum():,} of their "
+            "kind: it was of others, and test='drawn' promises nothing of these.",
+            remedy="Audit the candidates that are calibrated, or pass another test.",
+        )
+    at = pool.find(seen.living)
+    fate = np.where(at >= 0, np.abs(pool.dropped[np.maximum(at, 0)].astype(np.int64)), -1)
+    place = np.minimum(np.searchsorted(drawn.steps, fate), len(drawn.steps) - 1)
+    part = np.where(np.array(drawn.steps)[place] == fate, place, -1)
+    own = Pairs.build(labels.query, labels.doc).find(seen.living)
+    chance = Chance(drawn.draw, part, labels.judge.get("kind") == "consensus")
+    return chance, np.where((own >= 0) & (drawn.stratum[own] >= 0), weight, 0.0)
+
+
 def grouped(
-    seen: Seen, relevance: NDArray[np.float64], weight: NDArray[np.float64], most: float, seed: int
+    seen: Seen,
+    relevance: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    most: float,
+    seed: int,
+    chance: Chance | None = None,
 ) -> list[Sample]:
     """The labelled queries by rising difficulty, in at most as many groups as were asked for.
 
@@ -140,7 +182,8 @@ def grouped(
     def sample(lowest: float, hardest: float) -> Sample:
         rows = (seen.difficulty > lowest) & (seen.difficulty <= hardest)
         part = seen.only(np.unique(seen.living.query[rows]))
-        return Sample(part, relevance[rows], weight[rows], hardest, seed, most)
+        mine = None if chance is None else replace(chance, part=chance.part[rows])
+        return Sample(part, relevance[rows], weight[rows], hardest, seed, most, mine)
 
     samples: list[Sample] = []
     lowest = -math.inf
@@ -165,13 +208,23 @@ def _bounds(difficulty: NDArray[np.float64], groups: int) -> list[float]:
     return [*np.unique(np.minimum(cuts, below.max())).tolist(), math.inf]
 
 
-def _refuse(samples: list[Sample]) -> None:
+def _refuse(samples: list[Sample], given: Labels) -> None:
     """Say what is lacking if no group has a threshold."""
     whole = samples[-1]
     stage = whole.seen.cut.stage
     queries, labels = len(whole.order[0]), int((whole.weight > 0).sum())
     if not any(sample.able for sample in samples):
         best = float(whole.hopes.min(initial=0.0))
+        if stage.test == "drawn":
+            more = math.ceil(labels * math.log(1 - stage.level) / best) if best < 0 else 0
+            raise DataError(
+                f"{stage!r}: {labels:,} labels are too few: even if none of them were false, they could not show a "
+                f"rate of at most {stage.target:.1%} with {stage.level:.0%} confidence."
+                + (f" That takes about {more:,}, and more with each false one among what is kept." if more else "")
+                + _unaudited(whole),
+                remedy="Label more (foils audit --budget), audit what will be used, raise target, or lower level.",
+            )
+        others = "test='asymptotic'" if given.drawn is None else "test='drawn' or test='asymptotic'"
         least = risk.needed(stage.target, stage.level) if stage.test == "exact" else queries + 1
         more = max(least, math.ceil(queries * math.log(1 - stage.level) / best)) if best < 0 else least
         raise DataError(
@@ -179,7 +232,7 @@ def _refuse(samples: list[Sample]) -> None:
             f"could hardly show a rate of at most {stage.target:.1%} with {stage.level:.0%} confidence. That takes "
             f"labels of about {more:,} queries, and more with each false one among what is kept.",
             remedy="Label more (foils audit --budget), raise target, or lower level"
-            + (", or pass test='asymptotic'." if stage.test == "exact" else "."),
+            + (f", or pass {others}." if stage.test == "exact" else "."),
         )
     if any(sample.chosen is not None for sample in samples):
         return
@@ -192,9 +245,14 @@ def _refuse(samples: list[Sample]) -> None:
     raise DataError(
         f"{stage!r}: no threshold is shown to keep the rate at {stage.target:.1%} with {stage.level:.0%} confidence. "
         f"Of {queries:,} labelled queries, {rates[-1]:.1%} of what is used without it are false; the best threshold "
-        f"that they could test leaves {rates[best_at]:.1%}.",
+        f"that they could test leaves {rates[best_at]:.1%}.{_unaudited(whole)}",
         remedy=f"Raise target{hint}, label more, or use the scores of a better model: by=….",
     )
+
+
+def _unaudited(sample: Sample) -> str:
+    share = float(sample.unaudited.min(initial=1.0))
+    return f" At least {share:.1%} of what is kept was not audited, and counts as false." if share > 0 else ""
 
 
 def _reached(seen: Seen, samples: list[Sample], given: Labels, labelled: NDArray[np.bool_], pool: Pairs) -> None:

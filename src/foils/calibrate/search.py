@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foils.calibrate.pipeline import Seen
-from foils.core import noise, risk
+from foils.core import draws, noise, risk
 from foils.core.cutoffs import Group
+from foils.core.draws import Draw
 from foils.evaluate.significance import ratio
 
 GRID = 60  # thresholds that are tried
@@ -20,6 +21,25 @@ _ROUNDS = 2_000  # of the bootstrap
 _FINEST = 0.002  # share of the candidates that the loosest of them drops, but for the one that drops none
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Chance:
+    """What is known of the draw of an audit.
+
+    Attributes:
+        draw: its strata and their parts.
+        part: the part of each living row, int64 (n,); -1 for what was not audited.
+        shares: whether labels are shares by their nature, as those of a consensus; of others any share counts whole.
+    """
+
+    draw: Draw
+    part: NDArray[np.int64]
+    shares: bool
+
+    def log_p(self, found: Floats, counted: Floats, kept: Floats, target: float) -> Floats:
+        """See `foils.core.draws.log_p`; ``kept`` has a first row for what is of no part."""
+        return draws.log_p(found, None if self.shares else counted, kept[1:], kept[0], self.draw, target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +53,7 @@ class Sample:
         hardest: largest difficulty of the group.
         seed: of the order in which queries are looked at.
         most: largest weight that any query of the pool may keep, known without labels.
+        chance: how the labels were drawn of these very candidates, where that is all that the test rests on.
     """
 
     seen: Seen
@@ -41,6 +62,7 @@ class Sample:
     hardest: float
     seed: int
     most: float
+    chance: Chance | None = None
 
     @cached_property
     def grid(self) -> Floats:
@@ -71,15 +93,17 @@ class Sample:
         return np.bincount(place[some], weight[some], minlength=len(self.order[0])).astype(np.float64)
 
     @cached_property
-    def _runs(self) -> tuple[Floats, Floats, Floats]:
-        """Under each threshold what is kept and what is false of it, and the share of all candidates that is kept."""
-        columns, shares, all_ = [], [], max(1, int(self.seen.candidate.sum()))
+    def _runs(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Under each threshold what is kept and what is false of it, how many of each part, and of labels not right."""
+        columns, parts, wrong, none = [], [], [], np.zeros(len(self.seen.near), np.int64)
+        part, most = (none, 1) if self.chance is None else (self.chance.part + 1, 2 + int(self.chance.draw.part.max()))
         for threshold in self.grid:
             rows = self.seen.kept(float(threshold))
             columns.append((self.sums(rows), self.sums(rows, self.relevance)))
-            shares.append(rows.sum() / all_)
+            parts.append(np.bincount(part[rows], minlength=most))
+            wrong.append(float((rows & (self.weight > 0) & (self.relevance > 0)).sum()))
         kept, false = (np.stack(part, axis=1) for part in zip(*columns, strict=True))
-        return kept, false, np.array(shares)
+        return kept, false, np.stack(parts, axis=1).astype(np.float64), np.array(wrong)
 
     @property
     def outcomes(self) -> tuple[Floats, Floats]:
@@ -89,7 +113,8 @@ class Sample:
     @cached_property
     def design(self) -> Floats:
         """What the sample may be expected to keep: by the scores of whole lists, whoever of them has a label."""
-        queries, shares = len(self.order[0]), self._runs[2]
+        queries, every = len(self.order[0]), max(1, int(self.seen.candidate.sum()))
+        shares = self._runs[2].sum(axis=0) / every
         labelled = float(self.weight[self.seen.candidate].sum())
         mean = shares * labelled / max(1, queries)
         return risk.even(mean, queries, float(self.weight.max(initial=0.0)), self.most)
@@ -100,6 +125,9 @@ class Sample:
         return self._hopes(self.target)
 
     def _hopes(self, target: float) -> Floats:
+        if self.chance is not None:
+            none = np.zeros(len(self.grid))
+            return self.chance.log_p(none, none, self._runs[2], target)
         return self._log_p(self.design, np.zeros_like(self.design), target)
 
     def _log_p(self, kept: Floats, false: Floats, target: float) -> Floats:
@@ -129,8 +157,22 @@ class Sample:
     def passed(self, target: float) -> NDArray[np.bool_]:
         """Which thresholds pass for a target."""
         kept, false = self.outcomes
+        if self.chance is not None:
+            hopes = self._hopes(target)
+            starts = risk.sequences(float(hopes.min(initial=0.0)), self.level)
+            logs = self.chance.log_p(false.sum(axis=0), self._runs[3], self._runs[2], target)
+            return risk.passing(logs, hopes, self.level, starts)
         starts = risk.starts_of(self.design, target, self.level, self.most)
         return risk.passing(self._log_p(kept, false, target), self._hopes(target), self.level, starts)
+
+    @property
+    def unaudited(self) -> Floats:
+        """Share of what each threshold keeps that the audit could not have drawn, (thresholds,)."""
+        if self.chance is None:
+            return np.zeros(len(self.grid))
+        counts = self._runs[2]
+        share: Floats = counts[0] / np.maximum(counts.sum(axis=0), 1)
+        return share
 
     def lowest_target(self) -> float | None:
         """The lowest target, in whole per cent, for which a threshold passes; None if none does up to half."""

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from foils.core.errors import DataError
 
 Floats = NDArray[np.float64]
-Test = Literal["exact", "asymptotic"]
+Test = Literal["exact", "drawn", "asymptotic"]
 
 CAP = 0.95  # of the largest bet that cannot lose everything
 _SPARE = 0.2  # of what a sample shows beyond the minimum, before the first test
@@ -164,7 +164,11 @@ def starts_of(kept: Floats, target: float, level: float, most: float) -> int:
         level: 1 - δ.
         most: see `log_p`.
     """
-    best = float(_betting(kept, np.zeros_like(kept), target, most).min(initial=0.0))
+    return sequences(float(_betting(kept, np.zeros_like(kept), target, most).min(initial=0.0)), level)
+
+
+def sequences(best: float, level: float) -> int:
+    """How many sequences of tests a sample can afford that shows the log p-value ``best`` at most."""
     return _STARTS if best <= _LARGE * math.log(1 - level) else 1
 
 

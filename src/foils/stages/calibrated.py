@@ -47,6 +47,10 @@ class MarginQuantile(Filter):
         """A share."""
         require(0 <= self.margin < 1, self, "margin", "at least 0 and below 1")
 
+    def bound_to_depth(self) -> bool:
+        """Shares of a list."""
+        return True
+
     def decide(self, view: Pairs, ctx: Context) -> NDArray[np.bool_]:
         """Not as close as the margin."""
         return ~(nearness(view, self.by, "quantile", self.positives) >= -self.margin)
@@ -65,7 +69,9 @@ class Calibrated(Filter):
     (``test='exact'``), with the most that any query may keep: the k of the sampler, without one the longest list of the
     pool. That takes 157 queries for 2 % where each keeps that much, all of it labelled and none of it false, and more
     where something is. Or they come from a t test without its skewness, which holds nearly, and takes far fewer
-    (``test='asymptotic'``). See `foils.core.risk`.
+    (``test='asymptotic'``). See `foils.core.risk`. Or the promise is made of the candidates of the pool alone, of which
+    an audit drew the labels: that holds exactly, and takes 150 labels of what is kept for 2 % where none is false, in
+    however few of each query (``test='drawn'``). See `foils.core.draws`.
 
     A candidate is kept if its closeness is below the threshold: ``s - s⁺`` (absolute), ``(s - s⁺)/|s⁺|`` (relative;
     wild where scores come near 0), ``F(s) - F(s⁺)`` with F as in `MarginQuantile` (quantile; keeps roughly the same
@@ -73,8 +79,10 @@ class Calibrated(Filter):
     the number of candidates that score at least as high as the positive, and each group has a threshold with a
     guarantee of its own (Mondrian groups; Vovk et al. 2003); groups too small for one are joined with their neighbours.
 
-    Queries without a positive keep nothing, but with ``kind='score'``. It never gives way: where a query starves, mine
-    deeper, with ``>> Ensure('deepen')`` after the sampler (not with ``kind='quantile'``, which depends on the depth).
+    Queries without a positive keep nothing, but with ``kind='score'``. It never gives way: where a query starves, ``>>
+    Ensure('deepen')`` behind the sampler looks deeper for that one, and what it adds is below the threshold as well
+    (not with ``kind='quantile'`` or groups, which depend on the depth of the list). Calibrate a pool as deep as that
+    goes, eight times the source's k, and the promise is of what is added, too: the pool leaves the same negatives.
     The default 0.02 is ours.
     """
 
@@ -84,7 +92,7 @@ class Calibrated(Filter):
     kind: Closeness = "absolute"  # what is compared with the threshold
     groups: int = 1  # groups of queries by difficulty; at least 1
     level: float = 0.95  # probability that the target is met; at least 0.5, below 1
-    test: Test = "exact"  # 'exact' for any number of queries, 'asymptotic' for many, which needs fewer
+    test: Test = "exact"  # 'exact' for any number of queries, 'drawn' for these alone, 'asymptotic' for many
     positives: Reduction = "min"  # which of several positives is compared with
     judges = True
     online = False
@@ -95,6 +103,10 @@ class Calibrated(Filter):
         require(0 < self.target < 1, self, "target", "above 0 and below 1")
         require(self.groups >= 1, self, "groups", "at least 1")
         require(0.5 <= self.level < 1, self, "level", "at least 0.5 and below 1")
+
+    def bound_to_depth(self) -> bool:
+        """Shares of a list, or the number of its candidates that beat the positive, decide."""
+        return self.kind == "quantile" or self.groups > 1
 
     def inputs(self, ctx: Context) -> dict[str, str]:
         """Fingerprint of the thresholds."""

@@ -57,6 +57,12 @@ class Ensure(Stage):
             raise PipelineError(f"{self!r}: {whole!r} has chosen for all queries at once; put {self!r} before it.")
         if self.short == "deepen" and all(step.deeper(2) == step for step in steps):
             raise PipelineError(f"{self!r}: no source before it could search deeper. Add one, or use 'random'.")
+        bound = next((step for step in steps if step.bound_to_depth()), None)
+        if bound is not None and self.short == "deepen":
+            raise PipelineError(
+                f"{self!r}: what {bound!r} takes out depends on how deep the lists are, so a deeper one would be "
+                "another. Mine all queries deeper, or use 'drop' or 'random'."
+            )
         if self.short == "random":
             self._check_scores(steps)
         if self.short == "relax" and not any(_relaxed(step, 1) for step in steps):

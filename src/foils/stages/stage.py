@@ -106,6 +106,10 @@ class Stage(Declared):
         """The stage for ``factor`` times as many candidates; only sources change."""
         return self
 
+    def bound_to_depth(self) -> bool:
+        """Whether what it takes out depends on how deep the lists are, so that they must not be deepened for some."""
+        return False
+
     def steps(self) -> Iterator[Stage]:
         """The single stages in order; the i-th (from 1) is the one that ``Pairs.dropped`` means by i."""
         yield self

@@ -38,8 +38,8 @@ def calibrated(found: Cutoffs, stage: Calibrated) -> RenderableType:
     lines: list[RenderableType] = [grid, Text(_promise(found, stage)), Text(_judge(found.report["labels"]["judge"]))]
     starved = [group.report["starved"] for group in found.groups]
     if any(starved):
-        text = f"{sum(starved):,} labelled queries keep too few: mine deeper, or add >> Ensure('deepen')."
-        lines.append(Text(text, style="yellow"))
+        whose = "queries" if stage.test == "drawn" else "labelled queries"
+        lines.append(Text(f"{sum(starved):,} {whose} keep too few: {_deeper(stage)}", style="yellow"))
     closed = [group for group in found.groups if not group.report["passes"]]
     if closed:
         text = "Where the threshold is 'none', none passed: these queries keep no candidate."
@@ -52,9 +52,20 @@ def calibrated(found: Cutoffs, stage: Calibrated) -> RenderableType:
 
 def _promise(found: Cutoffs, stage: Calibrated) -> str:
     of = "of each line " if len(found.groups) > 1 else ""
+    whom = "of these very candidates" if stage.test == "drawn" else "for queries like these"
     return (
-        f"With {stage.level:.0%} confidence, at most {stage.target:.1%} {of}of what is used is false, for queries like "
-        f"these. Threshold: {_UNITS[stage.kind]}; [{stage.level:.0%} bootstrap interval over queries]."
+        f"With {stage.level:.0%} confidence, at most {stage.target:.1%} {of}of what is used is false, {whom}. "
+        f"Threshold: {_UNITS[stage.kind]}; [{stage.level:.0%} bootstrap interval over queries]."
+    )
+
+
+def _deeper(stage: Calibrated) -> str:
+    """What to do about queries that starve; thresholds that depend on the depth need a deeper pool."""
+    if stage.bound_to_depth():
+        return "mine a deeper pool and calibrate that."
+    return (
+        "mine with >> Ensure('deepen') behind the sampler. What that adds is below the threshold, too; for the promise "
+        "to be of it as well, calibrate a pool as deep as that goes, 8 times the source's k."
     )
 
 
