@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import tracemalloc
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -44,3 +47,25 @@ def test_people_agree():
     half = agreement([[1, 0], [1, 1], [0, 0], [0, 1]])
     assert half["share"] == 0.5
     assert half["kappa"] == pytest.approx(0)
+
+
+def test_agreement_is_that_of_all_pairs():
+    rng = np.random.default_rng(3)
+    votes = [rng.choice([0, 0.25, 1 / 3, 1], rng.integers(1, 7)).tolist() for _ in range(60)]
+    several = [one for one in votes if len(one) > 1]
+    alike = [np.mean([1 - abs(a - b) for a, b in combinations(one, 2)]) for one in several]
+    said = [value for one in several for value in one]
+    chance = np.mean([1 - abs(a - b) for a in said for b in said])
+    found = agreement(votes)
+    assert (found["items"], found["share"]) == (len(several), pytest.approx(np.mean(alike)))
+    assert found["kappa"] == pytest.approx((np.mean(alike) - chance) / (1 - chance))
+    assert agreement([[0.1] * 7, [0.1] * 5])["kappa"] is None  # nobody differs
+
+
+def test_agreement_of_many_labels_needs_little_memory():
+    votes = [[0.0, 1.0, 1.0]] * 1000
+    tracemalloc.start()
+    agreement(votes)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5e6  # 3,000² differences are 72 MB

@@ -91,14 +91,20 @@ def agreement(votes: list[list[float]]) -> dict[str, float | int | None]:
     several = [np.asarray(one) for one in votes if len(one) > 1]
     if not several:
         return {"items": 0, "share": None, "kappa": None}
-    alike = [1 - np.abs(one[:, None] - one[None, :])[np.triu_indices(len(one), 1)].mean() for one in several]
+    alike = [1 - _apart(one) / (len(one) * (len(one) - 1) / 2) for one in several]
     share, said = float(np.mean(alike)), np.concatenate(several)
-    chance = 1 - float(np.abs(said[:, None] - said[None, :]).mean())
+    chance = 1 - _apart(said) / (len(said) ** 2 / 2)
     return {
         "items": len(several),
         "share": share,
         "kappa": None if chance >= 1 else (share - chance) / (1 - chance),
     }
+
+
+def _apart(values: Floats) -> float:
+    """The differences of all pairs, summed: each gap between neighbours lies within as many pairs as it parts."""
+    below = np.arange(1, len(values))
+    return float(np.diff(np.sort(values)) @ (below * (len(values) - below)))
 
 
 def _part(part: float, whole: float) -> float | None:
