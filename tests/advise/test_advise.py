@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shlex
 import shutil
 from dataclasses import replace
 
@@ -13,7 +14,7 @@ import pytest
 import foils
 from foils.adapters.exact import ExactIndex
 from foils.adapters.lexical import BM25Index
-from foils.advise.advice import Advice
+from foils.advise.advice import Advice, folded
 from foils.advise.look import Position, look
 from foils.advise.rules import commands, decide, remarks
 from foils.core.cache import cache_root
@@ -202,6 +203,20 @@ def test_commands_are_commands(seen):
             assert words[0] == "foils"
             options = {name for parameter in known[words[1]].params for name in parameter.opts}
             assert {word for word in words if word.startswith("-")} <= options
+
+
+def test_commands_are_words_to_a_shell(seen):
+    source, model = "my data/it's", "models/a b"
+    for split in ("train", "train sparse"):
+        lines = commands(figures(seen, split=split, model=model), "phase3", source)
+        words = [shlex.split(line) for line in lines]
+        assert all(source in line for line in words[:4])
+        assert all(f"start={model}" in line or model in line for line in words[:3])
+        assert [split in line[2:] for line in words] == [split != "train" and at in (0, 2, 3) for at in range(5)]
+        for line in lines:
+            shown = folded(line, 30)
+            assert shlex.split(" ".join(part.removesuffix("\\") for part in shown)) == shlex.split(line)
+            assert all(part.endswith("\\") for part in shown[:-1])
 
 
 def test_the_command_line(beir, tmp_path):

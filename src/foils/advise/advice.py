@@ -113,7 +113,7 @@ def folded(command: str, width: int = 76) -> list[str]:
     ['  foils train DATA \\', '    --recipe phase1']
     """
     lines = ["  "]
-    for word in re.findall(r'"[^"]*"|\S+', command):
+    for word in re.findall(r"""(?:"[^"]*"|'[^']*'|[^\s"'])+""", command):
         if len(lines[-1]) + len(word) + 1 > width and lines[-1].strip():
             lines[-1] += "\\"
             lines.append("    ")

@@ -7,6 +7,7 @@ was seen there); a study of the collection itself overrules them.
 from __future__ import annotations
 
 import math
+import shlex
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -153,15 +154,16 @@ def commands(look: Look, recipe: str, source: str) -> list[str]:
         source: the collection, as it was named.
 
     Returns:
-        Command lines; none that measures where test queries are trained on or there are none.
+        Command lines as a shell takes them; none that measures where test queries are trained on or there are none.
     """
-    model = look.model or "MODEL"
-    split = "" if look.split == "train" else f" --split {look.split}"
+    model, source = look.model or "MODEL", shlex.quote(source)
+    start, model = shlex.quote(f"start={model}"), shlex.quote(model)
+    split = "" if look.split == "train" else f" --split {shlex.quote(look.split)}"
     others = {"phase1": "phase1,phase3", "phase2": "phase1,phase2,phase3", "phase3": "phase1,phase2,phase3"}[recipe]
     made = [f"foils train {source} --recipe {recipe} --model {model}{split} -o RUN"]
     if look.test_queries and not look.shared:
         made += [
-            f"foils evaluate {source} --baseline start={model} --model {recipe}=RUN/model",
+            f"foils evaluate {source} --baseline {start} --model {recipe}=RUN/model",
             f"foils compare {source} --recipes {others} --model {model}{split} --baseline phase1 --seeds 3 -o STUDY",
         ]
     pipeline = "Dense('student', k=100) >> PositiveAware() >> Top(k=4)"
