@@ -91,6 +91,11 @@ class Negatives:
         return find(mined["fingerprint"], mined["name"])
 
     @property
+    def fingerprint(self) -> str:
+        """Of the manifest, which has everything that determines the pairs; the same wherever the folder lies."""
+        return hashlib.blake2b(json.dumps(self.manifest, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The score columns of the parts."""
         parts = self.parts()

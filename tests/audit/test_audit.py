@@ -12,6 +12,7 @@ from foils.audit import Options, UninformativeJudge, Verdicts, audit
 from foils.audit.judges.models import ScoreJudge
 from foils.audit.judges.qrels import Qrels
 from foils.core.errors import DataError, SpecError
+from foils.store import Negatives
 from little import OverlapReranker
 
 
@@ -54,6 +55,7 @@ def test_the_rate_of_a_sample(store, data, truth, tmp_path):
     assert list(told)[:2] == ["kind", "version"]
     assert (told["kind"], told["version"]) == ("foils audit", 1)
     assert told["judged"] == 100
+    assert told["negatives_fingerprint"] == Negatives.open(store.path).fingerprint
     assert told["rate"]["method"] == "stratified"
     assert sum(row["items"] for row in told["strata"]) == told["population"]
     assert sum(row["judged"] for row in told["strata"]) == 100

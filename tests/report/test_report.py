@@ -10,11 +10,13 @@ from html.parser import HTMLParser
 import pytest
 
 from foils.core.errors import DataError, MissingExtra, StoreError
+from foils.mine import mine
 from foils.recipe import load_recipe
 from foils.report import Settings, report
 from foils.report.alarms import alarms
 from foils.report.blocks import Plot
 from foils.report.making import page_of
+from foils.report.missing import missing
 from foils.report.page import THEME, embedded, plotting
 from foils.report.sections.audit import audited
 from foils.report.sections.influence import influential
@@ -179,7 +181,7 @@ def test_every_section_has_its_data_and_what_is_missing_is_named(run, negatives,
     assert "foils audit" in missing
     assert "nfluence" in missing
     (run / "audit").mkdir()
-    (run / "audit" / "audit.json").write_text(json.dumps(AUDIT))
+    (run / "audit" / "audit.json").write_text(json.dumps({**AUDIT, "negatives_fingerprint": negatives.fingerprint}))
     (run / "influence").mkdir()
     (run / "influence" / "influence.json").write_text(json.dumps(INFLUENCE))
     page = page_of(find_subject(run), Settings(examples=5))
@@ -349,6 +351,23 @@ def test_all_plots_are_vega_lite(run):
         }
         drawn = library.vegalite_to_svg(spec)
         assert drawn.count("<path") + drawn.count("<line") > 2, plot.name
+
+
+def test_an_audit_is_shown_with_the_negatives_that_it_is_of_alone(hostile, negatives, tmp_path):
+    other = mine(hostile, "BM25(k=5)", out=tmp_path / "other")
+    mine(hostile, "BM25(k=6)", out=tmp_path / "neg")
+    (tmp_path / "audit").mkdir()
+    file = tmp_path / "audit" / "audit.json"
+    for told, of in ((AUDIT, None), ({**AUDIT, "negatives_fingerprint": other.fingerprint}, "other")):
+        file.write_text(json.dumps({**told, "negatives": str(tmp_path / "neg")}))
+        for name in ("neg", "other"):
+            subject = find_subject(tmp_path / name)
+            assert (subject.audit is not None) == (name == of)
+            assert ("foils audit" in " ".join(one.command for one in missing(subject, checked=True))) == (name != of)
+        assert find_subject(tmp_path / "audit").negatives is None
+        assert find_subject(tmp_path / "neg", audit=file).audit is not None  # named by hand
+    file.write_text(json.dumps({**AUDIT, "negatives": "../other", "negatives_fingerprint": other.fingerprint}))
+    assert find_subject(tmp_path / "audit").negatives.path.name == "other"
 
 
 def test_half_of_a_file_is_as_if_it_were_not_there(run, tmp_path):

@@ -19,7 +19,7 @@ from foils.core.spec import parse
 from foils.core.trec import read_run
 from foils.parts import Step
 from foils.stages.stage import Pool, Stage, Then
-from foils.store import MANIFEST, Negatives
+from foils.store import MANIFEST, Negatives, fingerprint_of
 
 KEPT = 0
 _SOURCES = 8  # named apart; the rarest of more are "others"
@@ -47,6 +47,7 @@ class Population:
         split: whose qrels are known.
         origin: what was mined how, as the reports show it.
         probabilities: score columns that are probabilities of a cross-encoder.
+        fingerprint: of the folder or file.
     """
 
     path: str
@@ -64,6 +65,7 @@ class Population:
     split: str
     origin: str
     probabilities: tuple[str, ...] = ()
+    fingerprint: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -107,7 +109,7 @@ def of_negatives(store: Negatives, data: Collection, by: str | None = None) -> P
     found = _made(str(store.path), store.pairs(data), by, steps, split=split, origin=store.pipeline, text=text)
     models = store.manifest.get("encoders", {})
     sure = tuple(name for name in found.pairs.scores if models.get(name, {}).get("scale") == "probability")
-    return replace(found, probabilities=sure)
+    return replace(found, probabilities=sure, fingerprint=store.fingerprint)
 
 
 def of_file(
@@ -125,7 +127,8 @@ def of_file(
     if not told:
         known = data.positives(split)
         pairs = union([pairs, known.take(np.isin(known.query, pairs.queries)).bare()])
-    return _made(str(path), pairs, by, (), split=split, origin="a file of negatives", text="")
+    found = _made(str(path), pairs, by, (), split=split, origin="a file of negatives", text="")
+    return replace(found, fingerprint=fingerprint_of(path))
 
 
 def opened(

@@ -135,6 +135,7 @@ class Audit:
             }  # fmt: skip
         body: dict[str, Any] = {
             "negatives": self.found.path,
+            "negatives_fingerprint": self.found.fingerprint,
             "pipeline": self.found.origin,
             "data": self.data.fingerprint,
             "collection": self.data.name,

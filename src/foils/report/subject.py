@@ -19,6 +19,7 @@ from foils.train.run import GENERATIONS, NEGATIVES, RECORD, read_record
 AUDIT, STUDY, EVALUATE = "audit.json", "study.json", "evaluate.json"
 INFLUENCE, PHENOMENA = "influence.json", "phenomena.json"
 _FIGURES = "foils/"
+_OF = "negatives_fingerprint"  # in an audit
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +146,7 @@ def find_subject(source: str | Path, data: Collection | None = None, audit: Path
     Args:
         source: folder of a run, of negatives, of a study or of an audit, or the JSON file of one.
         data: the collection; found in the cache by default.
-        audit: folder or file of an audit; the one next to it by default.
+        audit: folder or file of an audit; by default the one next to it, if it is of these negatives.
 
     Raises:
         StoreError: there is none of these.
@@ -175,10 +176,12 @@ def _of(kind: str, where: str, folder: Path, data: Collection | None, given: Map
     if kind == "audit":
         found = _json(folder / AUDIT) or {}
         named = Path(str(found.get("negatives", "")))
-        negatives = _negatives(named) or _negatives(folder / named)
+        stores = filter(None, (_negatives(named), _negatives(folder / named)))
+        negatives = next((store for store in stores if found.get(_OF) == store.fingerprint), None)
         return Subject(kind, where, folder, negatives=negatives, audit=found, **_data(negatives, data))
     store = Negatives.open(folder)
-    audit = given or _audit(folder) or _audit(folder.parent / "audit") or _named_audit(folder)
+    beside = folder.with_name(f"{folder.name}-audit")
+    audit = given or _audit_of(store, folder, folder.parent / "audit", beside)
     return Subject(kind, where, folder, negatives=store, audit=audit, **_data(store, data))
 
 
@@ -190,7 +193,7 @@ def _of_run(where: str, folder: Path, data: Collection | None, given: Mapping[st
     if not trainings and record:
         trainings = [_training("", folder)]
     store = next(filter(None, (_negatives(path / NEGATIVES) for path in [folder, *reversed(phases)])), None)
-    audit = given or _audit(folder) or _audit(folder / "audit") or (None if store is None else _audit(store.path))
+    audit = given or _audit_of(store, folder, folder / "audit", *(() if store is None else (store.path,)))
     return Subject(
         "run",
         where,
@@ -253,9 +256,10 @@ def _audit(folder: Path) -> Mapping[str, Any] | None:
     return _json(folder if folder.is_file() else folder / AUDIT)
 
 
-def _named_audit(folder: Path) -> Mapping[str, Any] | None:
-    """An audit beside a folder of negatives, such as NEG-audit."""
-    return _audit(folder.with_name(folder.name + "-audit"))
+def _audit_of(store: Negatives | None, *places: Path) -> Mapping[str, Any] | None:
+    """The first audit that is of these negatives; where they lie elsewhere, the first."""
+    found = filter(None, map(_audit, places))
+    return next((audit for audit in found if store is None or audit.get(_OF) == store.fingerprint), None)
 
 
 def _json(path: Path) -> dict[str, Any] | None:
