@@ -17,8 +17,8 @@ YEARS = 30  # as for numbers
 _THIS_YEAR = 2026
 _SHORT = [month[:3] for month in MONTHS]
 _MONTH = rf"(?P<month>{'|'.join(MONTHS)}|(?:{'|'.join(_SHORT)}|Sept)\b\.?)"
-_DAY = r"(?P<day>0?[1-9]|[12]\d|3[01])(?P<suffix>st|nd|rd|th)?"
-_YEAR = r"(?P<year>1\d{3}|20\d{2})"
+_DAY = r"(?P<day>0?[1-9]|[12][0-9]|3[01])(?P<suffix>st|nd|rd|th)?"
+_YEAR = r"(?P<year>(?:1[0-9]|20)[0-9]{2})"
 _WEEKDAY = rf"(?:(?P<weekday>{'|'.join(WEEKDAYS)}),? (?:the )?)?"
 _FORMS = [
     re.compile(form)
@@ -26,9 +26,9 @@ _FORMS = [
         rf"(?<![\w-]){_WEEKDAY}{_DAY}(?: of)? {_MONTH}(?:,? {_YEAR})?(?![\w-])",
         rf"(?<![\w-]){_WEEKDAY}{_MONTH} {_DAY}(?:,? {_YEAR})?(?![\w-]|[.,]\d|\s?%)",
         rf"(?<![\w-])(?<!\d )(?<!\d(?:st|nd|rd|th) ){_MONTH},?(?: of)? {_YEAR}(?![\w-])",
-        r"(?<![\w-])(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12]\d|3[01])(?![\w-])",
-        r"(?<![\w/])(?P<day>\d{1,2})/(?P<month>\d{1,2})/(?P<year>\d{4}|\d{2})(?![\w/])",
-        r"(?<![\w.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>\d{4})(?![\w]|\.\d)",
+        rf"(?<![\w-]){_YEAR}-(?P<month>0[1-9]|1[0-2])-(?P<day>0[1-9]|[12][0-9]|3[01])(?![\w-])",
+        r"(?<![\w/])(?P<day>[0-9]{1,2})/(?P<month>[0-9]{1,2})/(?P<year>(?:1[0-9]|20)[0-9]{2}|[0-9]{2})(?![\w/])",
+        rf"(?<![\w.])(?P<day>[0-9]{{1,2}})\.(?P<month>[0-9]{{1,2}})\.{_YEAR}(?![\w]|\.\d)",
         rf"(?:(?<=\b[Ii]n )|(?<=\b[Bb]y )|(?<=\bsince )|(?<=\buntil )|(?<=\bearly )|(?<=\blate ))"
         rf"(?P<month>{'|'.join(MONTHS)})(?![\w-])",
     )

@@ -16,7 +16,7 @@ LEAST_CHANGE = 0.1  # of the value: a number leaves [0.9, 1.1] times itself
 YEARS = 30  # a year stays this near
 _THIS_YEAR = 2026  # a year that has been stays in the past
 _NUMERAL = re.compile(
-    r"(?<![\w.,/:’'#])(?P<whole>\d{1,3}(?:,\d{3})+|\d{1,15})(?P<decimals>\.\d+)?"
+    r"(?<![\w.,/:’'#])(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]{1,15})(?P<decimals>\.[0-9]+)?"
     r"(?P<suffix>st|nd|rd|th|s)?(?![\w’'])(?![.,/:]\d)"
 )
 _WRITTEN = {word: tuple(row) for row in (COUNTS, TENS, ORDINALS) for word in row}
