@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from sentence_transformers import SentenceTransformer
 
 import foils
-from foils.train import InBatch, InfoNCE, Own, TrainOptions, TrainSpec, objective, train
+from foils.train import InBatch, InfoNCE, MemoryBank, Own, TrainOptions, TrainSpec, objective, train
 from foils.train.batch import Batch
 from foils.train.health import geometry, health
 from little import HashEncoder
@@ -129,3 +130,15 @@ def test_looking_changes_nothing_and_is_logged(learnable, static_path, tmp_path,
         assert 0 < figure["share/ranks 1-5"] <= figure["share/hash"]
     monkeypatch.setattr(objective, "health", lambda *args: {})
     np.testing.assert_array_equal(seen, weights("not")[1])
+
+
+def test_past_queries_beside_mined_negatives_are_looked_at(learnable, random_negatives, static_path, tmp_path):
+    """Further rows have no ranks: none of what they meet was mined for them."""
+    spec = TrainSpec(InBatch() + MemoryBank(64, sides="both"), negatives=random_negatives.kept(learnable))
+    options = TrainOptions(batch_size=16, max_steps=20, dev_share=0)
+    run = train(learnable, replace(spec, influence=True), str(static_path), out=tmp_path / "run", options=options)
+    for figure in run.record["health"]:
+        shares = {name: value for name, value in figure.items() if name.startswith("share/") and "ranks" not in name}
+        assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
+        assert "share/own" not in shares
+    assert shares["share/MemoryBank"] > 0

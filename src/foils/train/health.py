@@ -134,9 +134,11 @@ def _groups(batch: Batch, allowed: Tensor, ranks: Mapping[str, Tensor]) -> Itera
     if not ranks:
         yield "own", own
         return
-    width = batch.own.shape[1]
+    # Documents that were brought are further columns, past queries further rows: no source returned any of those.
+    height, width = batch.own.shape
     wide = {
-        name: torch.nn.functional.pad(rank, (0, width - rank.shape[1]), value=math.nan) for name, rank in ranks.items()
+        name: torch.nn.functional.pad(rank, (0, width - rank.shape[1], 0, height - len(rank)), value=math.nan)
+        for name, rank in ranks.items()
     }
     left, best = own, torch.full_like(batch[STUDENT].detach(), math.inf)
     for name, rank in wide.items():
