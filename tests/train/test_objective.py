@@ -67,6 +67,31 @@ def test_the_gradient_of_a_learnt_temperature(static_path):
     assert objective.report() == {"temperature": pytest.approx(0.07)}
 
 
+@pytest.mark.parametrize(("start", "bound", "wrong"), [(0.0101, 0.01, False), (0.99, 1.0, True)])
+def test_a_learnt_temperature_leaves_a_bound_again(static_path, start, bound, wrong):
+    """It sinks while the positive is the closest, and rises while it is not."""
+    objective = Objective(open_student(str(static_path)), InBatch(), InfoNCE(temperature=Learned(start)))
+    own = torch.eye(2, dtype=torch.bool)
+    ids = {"queries": torch.arange(2), "docs": torch.arange(2), "at": torch.arange(2), "target": torch.arange(2)}
+    ids |= {"known": torch.arange(2)[:, None], "own": own, "label": own.to(torch.int8)}
+    docs = torch.tensor([[1.0, 0.0], [0.98, 0.2]])
+    optimiser = torch.optim.Adam(objective.own_weights(), lr=0.1)
+
+    def step(queries):
+        optimiser.zero_grad()
+        objective.value([], ids, queries, docs).backward()
+        optimiser.step()
+        objective.follow()
+        return objective.report()["temperature"]
+
+    right = [docs, docs.flip(0)]
+    assert step(right[wrong]) == pytest.approx(bound)
+    optimiser = torch.optim.Adam(objective.own_weights(), lr=0.1)
+    found = [step(right[not wrong]) for _ in range(5)]
+    assert abs(found[-1] - bound) > 0.2 * bound
+    assert all(0.0099999 < value < 1.0000001 for value in found)
+
+
 def test_slow_weights_have_a_closed_form():
     model = torch.nn.Linear(3, 2)
     start = model.weight.detach().clone()

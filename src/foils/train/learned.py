@@ -15,11 +15,12 @@ Path = tuple[str | int, ...]
 
 @declare
 class Learned(Schedule):
-    """A positive number that is trained along: ``exp(l)`` with the parameter l, clamped to [``lo``, ``hi``].
+    """A positive number that is trained along: ``exp(l)`` with the parameter l, between ``lo`` and ``hi``.
 
     CLIP's learnable temperature (Radford et al. 2021, arXiv:2103.00020, section 2.5: start 0.07, at least 0.01) is
     ``InfoNCE(temperature=Learned(0.07))``; SimKGC (Wang et al. 2022, arXiv:2203.02167) starts at 0.05. It has the
-    learning rate of the weights and no weight decay. With false negatives among the hard ones a temperature that sinks
+    learning rate of the weights and no weight decay. As in CLIP's code the parameter itself is put back to a bound that
+    a step took it beyond, so that the next step can take it away from there. With false negatives among the hard ones a temperature that sinks
     concentrates on exactly those: look at the logged value.
     """
 

@@ -159,8 +159,8 @@ class Objective(nn.Module):
     def current(self) -> tuple[Contrast, Loss]:
         """Contrast and loss with every scheduled number as it is now, and every learnt one as the tensor that it is."""
         values = {"contrast": resolve(self.contrast, self.progress), "loss": resolve(self.loss, self.progress)}
-        for (which, path, found), number in zip(self.places, self.learned, strict=True):
-            values[which] = put(values[which], path, number.exp().clamp(found.lo, found.hi))
+        for (which, path, _), number in zip(self.places, self.learned, strict=True):
+            values[which] = put(values[which], path, number.exp())
         return values["contrast"], values["loss"]
 
     def own_weights(self) -> list[Tensor]:
@@ -173,15 +173,18 @@ class Objective(nn.Module):
         average(self.own_weights())
 
     def follow(self) -> None:
-        """After an optimiser step: moving averages move."""
+        """After an optimiser step: learnt numbers go back to their bounds, and moving averages move."""
+        with torch.no_grad():
+            for (_, _, found), number in zip(self.places, self.learned, strict=True):
+                number.clamp_(math.log(found.lo), math.log(found.hi))
         for slow in self.slow.values():
             slow.follow(getattr(self.model, "module", self.model))
 
     def report(self) -> dict[str, float]:
         """What to log besides the loss: the step that was watched, and numbers that change in training."""
         shown = dict(self.seen)
-        for (_, path, found), number in zip(self.places, self.learned, strict=True):
-            shown[str(path[-1])] = number.detach().exp().clamp(found.lo, found.hi).item()
+        for (_, path, _), number in zip(self.places, self.learned, strict=True):
+            shown[str(path[-1])] = number.detach().exp().item()
         for carrier in self.carriers:
             shown.update(carrier.report())
         return shown
