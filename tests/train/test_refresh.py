@@ -9,7 +9,7 @@ import pytest
 
 from foils.core.errors import SpecError
 from foils.core.spec import full, parse
-from foils.recipe import load_recipe
+from foils.recipe import load_recipe, shipped
 from foils.train import Alongside, At, Every, Never
 
 
@@ -76,6 +76,14 @@ def test_recipes_say_when(tmp_path):
         recipe("refresh: Every(steps=20)\n")
     with pytest.raises(SpecError, match="cannot depend on the progress"):
         recipe(mine + "refresh: Every(steps=Linear(3, 5))\n")
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_shipped_recipes_mine_again_in_a_training_of_one_epoch(name):
+    for phase in load_recipe(name).phases:
+        if not isinstance(phase.refresh, Never):
+            steps = round(phase.share * 100)
+            assert len(phase.refresh.due(steps, 100)) >= 2, phase.name
 
 
 def test_declaring_needs_no_torch():

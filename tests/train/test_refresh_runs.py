@@ -224,8 +224,8 @@ def test_kill_9_while_it_mines(learnable, learnable_path, static_path, whole, tm
 def test_the_recipe_of_ance(learnable, static_path, tmp_path):
     options = TrainOptions(batch_size=32, learning_rate=0.1, epochs=3, dev_share=0.2)
     run = follow(load_recipe("ance"), learnable, str(static_path), out=tmp_path / "run", options=options).run
-    epoch = run.record["counts"]["updates_per_epoch"]
-    assert moments(run) == [(1, epoch, epoch), (2, 2 * epoch, 2 * epoch)]
+    times = [round(share * run.steps) for share in (0.25, 0.5, 0.75)]
+    assert moments(run) == [(number, step, step) for number, step in enumerate(times, 1)]
     assert run.metrics["nDCG@10"] > run.curve[0]["nDCG@10"] + 0.15
 
 

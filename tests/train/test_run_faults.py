@@ -101,6 +101,15 @@ def test_a_run_that_was_never_refreshed_says_so(learnable, static_path, tmp_path
     assert "never_refreshed" not in run.record
 
 
+def test_a_refresh_that_is_never_due_says_so_before_and_after(learnable, static_path, tmp_path, caplog):
+    path = tmp_path / "own.yaml"
+    path.write_text("mine: Dense('student', k=20) >> Uniform(k=6)\nrefresh: Every(epochs=9)\n")
+    caplog.set_level(logging.WARNING, "foils")
+    run = follow(load_recipe(path), learnable, str(static_path), out=tmp_path / "run", options=OPTIONS).run
+    assert run.record["never_refreshed"].startswith("Every(epochs=9.0): never due in 20 steps")
+    assert caplog.text.count("never due in 20 steps") == 1
+
+
 def test_a_second_watcher_says_that_another_one_is_there(learnable, static_path, tmp_path, monkeypatch, caplog):
     class Run:
         run = tmp_path

@@ -52,4 +52,4 @@ def _of_run(subject: Subject, where: str) -> Iterator[Missing]:
         yield Missing(text, f"foils report {shlex.quote(later[-1])} -o page.html")
     else:
         text = "Staleness and churn: nothing was mined while training. In the recipe of one that does"
-        yield Missing(text, "refresh: Every(epochs=1)")
+        yield Missing(text, "refresh: At(times=[0.25, 0.5, 0.75])")

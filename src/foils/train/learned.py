@@ -20,8 +20,8 @@ class Learned(Schedule):
     CLIP's learnable temperature (Radford et al. 2021, arXiv:2103.00020, section 2.5: start 0.07, at least 0.01) is
     ``InfoNCE(temperature=Learned(0.07))``; SimKGC (Wang et al. 2022, arXiv:2203.02167) starts at 0.05. It has the
     learning rate of the weights and no weight decay. As in CLIP's code the parameter itself is put back to a bound that
-    a step took it beyond, so that the next step can take it away from there. With false negatives among the hard ones a temperature that sinks
-    concentrates on exactly those: look at the logged value.
+    a step took it beyond, so that the next step can take it away from there. With false negatives among the hard ones
+    a temperature that sinks concentrates on exactly those: look at the logged value.
     """
 
     start: float  # at the beginning of training; above 0

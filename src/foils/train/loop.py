@@ -43,9 +43,9 @@ from foils.train.probing import PROBE, probed
 from foils.train.processes import wait
 from foils.train.progress import show_progress
 from foils.train.refresh.callback import Refresher
+from foils.train.refresh.never import never
 from foils.train.refresh.rollback import settle
-from foils.train.refresh.values import Alongside
-from foils.train.run import GENERATIONS, MODEL, NEVER, Run, finish_record, read_record, start_record
+from foils.train.run import MODEL, NEVER, Run, finish_record, read_record, start_record
 from foils.train.schedule import Schedule
 from foils.train.work import Work
 
@@ -164,20 +164,9 @@ def _begins(job: Job) -> dict[str, Any]:
 def _remarks(job: Job) -> dict[str, Any]:
     record = read_record(job.out) or {}
     # By now the student has the weights that were taken.
-    found = probed(job, "end")
-    return {**_never(job), **({} if found is None else {PROBE: [*record.get(PROBE, ()), found]})}
-
-
-def _never(job: Job) -> dict[str, Any]:
-    never = isinstance(job.spec.refresh, Alongside) and not (read_record(job.out) or {}).get(GENERATIONS)
-    if not never:
-        return {}
-    said = (
-        f"{job.spec.refresh!r}: no generation was ready before training ended, so all of it used the negatives that "
-        "were mined before it. Mine less, train longer, or let training wait: refresh: Every(…)."
-    )
-    log.warning("%s", said)
-    return {NEVER: said}
+    found, said = probed(job, "end"), never(job)
+    probes = {} if found is None else {PROBE: [*record.get(PROBE, ()), found]}
+    return {**({} if said is None else {NEVER: said}), **probes}
 
 
 def carry_out(job: Work, place: Place, craft: Craft) -> Run:

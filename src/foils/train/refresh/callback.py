@@ -17,6 +17,7 @@ from foils.train import checkpoints, generations
 from foils.train.job import Job, Place
 from foils.train.refresh import watch
 from foils.train.refresh.making import Maker
+from foils.train.refresh.never import never_due
 from foils.train.refresh.rollback import skipped
 from foils.train.refresh.values import Alongside
 from foils.train.rows import renewed
@@ -95,7 +96,10 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Write down what the second process needs, and start it."""
+        """Say if it will never be time; write down what the second process needs, and start it."""
+        said = never_due(self.job)
+        if said is not None and self.place.rank == 0:
+            log.warning("%s", said)
         if not self.refresh.waits and self.place.rank == 0:
             watch.write_order(self.maker)
             self._start()
