@@ -14,7 +14,7 @@ from foils.follow import Job, follow
 from foils.pipelines import crossing
 from foils.recipe import load_recipe, shipped
 from foils.train import TrainOptions
-from little import HashEncoder, OverlapReranker
+from little import HashEncoder, OverlapReranker, make_shard
 from train.conftest import make_learnable, make_static
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.05, max_steps=12, dev_share=0)
@@ -47,9 +47,16 @@ def static(tmp_path_factory):
     return str(make_static(tmp_path_factory.mktemp("models") / "static"))
 
 
+@pytest.fixture(scope="module")
+def beside(collection, tmp_path_factory):
+    """The collection with texts written for it."""
+    return make_shard(collection, tmp_path_factory.mktemp("written") / "shards")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_mined_and_trained(name, collection, static, tmp_path):
+def test_it_is_mined_and_trained(name, collection, beside, static, tmp_path):
     recipe = load_recipe(name)
+    collection = beside if recipe.family == "synthetic" else collection
     cross = crossing(recipe.mine)
     others = (each for each in recipe.models() if each != "student")
     encoders = {each: Logits() if each in cross else HashEncoder() for each in others}

@@ -16,6 +16,7 @@ from foils.recipe import load_recipe, shipped, source
 from foils.store import Negatives
 from foils.teach import TeachOptions
 from foils.train import TrainOptions
+from little import make_shard
 from train.conftest import make_learnable, make_transformer
 
 OPTIONS = TrainOptions(batch_size=8, max_steps=4, dev_share=0.1, dev_docs=30, negatives_per_row=4)
@@ -40,9 +41,16 @@ def model(tmp_path_factory):
     return str(make_transformer(tmp_path_factory.mktemp("bert"), dropout=0.0))
 
 
+@pytest.fixture(scope="module")
+def beside(collection, tmp_path_factory):
+    """The collection with texts written for it."""
+    return make_shard(collection, tmp_path_factory.mktemp("written") / "shards")
+
+
 @pytest.mark.parametrize("name", [name for name in shipped() if len(load_recipe(name).phases) > 1])
-def test_from_the_first_phase_to_the_last(name, collection, model, tmp_path):
+def test_from_the_first_phase_to_the_last(name, collection, beside, model, tmp_path):
     recipe = load_recipe(name)
+    collection = beside if recipe.family == "synthetic" else collection
     job = JOB if any(phase.teach for phase in recipe.phases) else Job()
     result = follow(recipe, collection, model, out=tmp_path / "run", job=job, options=OPTIONS)
     record = result.run.record
@@ -77,3 +85,17 @@ def test_rocketqa_trusts_the_teacher_within_its_bounds(collection, model, tmp_pa
     assert (more.scores["teacher"][more.label == POSITIVE] > 0.5).all()
     counts = [phase["counts"]["queries"] for phase in result.run.record["phases"] if "counts" in phase]
     assert counts[-1] == counts[-2] + len(np.unique(more.query[more.label == POSITIVE]))
+
+
+def test_multi_stage_takes_written_queries_where_there_are_some(beside, collection, model, tmp_path):
+    runs = {}
+    for name, data in (("with", beside), ("without", collection)):
+        result = follow(load_recipe("multi-stage"), data, model, out=tmp_path / name, job=Job(), options=OPTIONS)
+        runs[name] = result.run.record["phases"]
+    first = json.loads((tmp_path / "with/phases/1-weak/run.json").read_text())
+    assert first["settings"]["split"] == "written"
+    assert not (tmp_path / "with/phases/1-weak-data").exists()
+    assert (tmp_path / "without/phases/1-weak-data").exists()
+    written = len(beside.query_rows("written"))
+    assert 0.8 * written < runs["with"][0]["counts"]["queries"] <= written
+    assert json.loads((tmp_path / "with/phases/2-in-batch/run.json").read_text())["settings"]["split"] == "train"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from foils.adapters.loading import check_base, check_pairs
 from foils.adapters.models import load_encoder, resolve, settled
 from foils.core.cache import publish
-from foils.core.collection import Collection
+from foils.core.collection import WRITTEN, Collection
 from foils.core.errors import SpecError
 from foils.core.formats import load
 from foils.core.pairs import Pairs, union
@@ -122,7 +122,7 @@ class _Done:
             whom: Literal["keep", "only"] = "keep" if phase.queries == "all" else "only"
             job = replace(job, miner=replace(job.miner, without_positives=whom))
         if phase.data is not None:
-            job = replace(job, split="train")
+            job = replace(job, split=WRITTEN if data is self.data else "train")
         if phase.mine is not None and (phase.queries != "unjudged" or len(data.unjudged)):
             self.mined[phase.name] = mine_phase(phase.mine, data, self.student, job=job, out=folder / "negatives")
         negatives = self._negatives(phase, data)
@@ -159,10 +159,10 @@ class _Done:
         return {name: known[name] for name in phase.reads() if name in known}
 
     def _data(self, phase: Phase, folder: Path) -> Collection:
-        if phase.data is None:
+        if phase.data is None or (phase.data == WRITTEN and WRITTEN in self.data.splits):
             return self.data
         place = folder.with_name(f"{folder.name}-data")
-        return load(publish(place, lambda partial: _weak(self.data, partial, phase, self.job.seed)))
+        return load(publish(place, lambda partial: _weak(self.data.base, partial, phase, self.job.seed)))
 
     def _negatives(self, phase: Phase, data: Collection) -> Pairs | None:
         kept = [self.mined[name].kept(data) for name in (phase.name, *phase.adds) if name in self.mined]
@@ -241,7 +241,9 @@ def _identity(model: Any) -> str:
 
 def _weak(data: Collection, folder: Path, phase: Phase, seed: int) -> None:
     assert phase.data is not None
-    write_weak(data, folder, phase.data, seed)
+    if phase.data == WRITTEN:
+        log.info("phase %s: no queries were written for %r, so sentences ask in their place", phase.name, data.name)
+    write_weak(data, folder, "sentences" if phase.data == "written" else phase.data, seed)
 
 
 def _copied(model: Path, folder: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 
+from foils.core.collection import WRITTEN
 from foils.core.errors import SpecError
 from foils.core.spec import parse, scheduled
 from foils.core.text import did_you_mean
@@ -201,7 +202,7 @@ def _phase(given: Mapping[str, Any], name: str) -> Phase:
         start=str(given.get("start", PREVIOUS)),
         queries=_one_of(given, "queries", "judged", ("judged", "unjudged", "all")),
         adds=_names(given, "adds", "[dual-0]"),
-        data=_one_of(given, "data", None, get_args(Weak)),
+        data=_one_of(given, "data", None, (*get_args(Weak), WRITTEN)),
         share=_factor(given, "share"),
         rate=_factor(given, "rate"),
         guard=parse(str(given["guard"]), "guard") if given.get("guard") else None,

@@ -44,7 +44,8 @@ class Phase:
             unjudged, an ``unjudged`` phase mines nothing and trains on what it adds.
         adds: earlier phases whose negatives are trained on as well.
         data: ``titles`` or ``sentences``: weak queries made of the documents, instead of the collection's
-            (`foils.core.weak`); None for the collection.
+            (`foils.core.weak`); ``written``: those of the split ``written``, which ``foils write`` makes, or
+            ``sentences`` where there is no such split; None for the queries of the collection.
         share: of the usual number of epochs or steps.
         rate: factor of the usual learning rate.
         guard: bounds beyond which training stops; None for those that hold for every run.
@@ -61,7 +62,7 @@ class Phase:
     start: str = PREVIOUS
     queries: Literal["judged", "unjudged", "all"] = "judged"
     adds: tuple[str, ...] = ()
-    data: Weak | None = None
+    data: Weak | Literal["written"] | None = None
     share: float = 1.0
     rate: float = 1.0
     guard: Guard | None = None
