@@ -7,6 +7,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from foils.study.tables import rows
 from foils.study.tasks import RESULT, Ground, Task
 from foils.terminal import console
 from study.conftest import QUICK, SHARP
+from train.conftest import make_static
 
 MAIN = "nDCG@10"
 
@@ -160,6 +162,51 @@ def test_an_arm_or_a_seed_more_runs_only_that(words, start_path, here, tmp_path)
     with pytest.raises(StoreError, match="not a study"):
         compare(words, ["random"], start_path, out=tmp_path / "s" / "arms", options=options())
     assert here == []
+
+
+def test_other_weights_under_the_same_name_are_no_part_of_the_study(words, start_path, here, tmp_path):
+    model, guide = (str(shutil.copytree(start_path, tmp_path / name)) for name in ("model", "guide"))
+    guided = {"name": "guided", "mine": "Dense('guide', k=9) >> Top(k=2)", "encoders": {"guide": guide}}
+    compare(words, ["in-batch", guided], model, out=tmp_path / "s", options=options(budget=2))
+    plan = tmp_path / "s" / "plan.json"
+    before = plan.read_bytes()
+    del here[:]
+
+    def refuses(changed, *arms):
+        with pytest.raises(StoreError, match=f"model '{changed}' has other files than .* put its files back"):
+            compare(words, ["in-batch", *arms], model, out=tmp_path / "s", options=options(budget=2))
+        assert (here, plan.read_bytes()) == ([], before)
+
+    shutil.rmtree(guide)
+    make_static(guide, seed=1)
+    compare(words, ["in-batch"], model, out=tmp_path / "s", options=options(budget=2))  # which does not take it
+    refuses(guide, guided)
+    refuses(guide, {**guided, "name": "more", "mine": "Dense('guide', k=8) >> Top(k=1)"})
+    shutil.rmtree(model)
+    make_static(model, seed=1)
+    refuses(model, "random")
+    (tmp_path / "model" / "README.md").write_text("the same, described")
+    shutil.copytree(start_path, model, dirs_exist_ok=True)
+    compare(words, ["in-batch"], model, out=tmp_path / "s", options=options(budget=2))
+    assert here == []
+
+
+def test_a_study_that_kept_no_digests_goes_on_with_its_start_model_alone(words, start_path, here, tmp_path):
+    model = str(shutil.copytree(start_path, tmp_path / "model"))
+    compare(words, ["in-batch"], model, out=tmp_path / "s", options=options(budget=2))
+    path = tmp_path / "s" / "plan.json"
+    plan = json.loads(path.read_text())
+    kept = plan.pop("models")
+    path.write_text(json.dumps(plan))
+    compare(words, ["in-batch"], model, out=tmp_path / "s", options=options(budget=2))
+    assert json.loads(path.read_text())["models"] == kept
+    assert here == ["start-0", "in-batch-0"]
+    path.write_text(json.dumps(plan))
+    shutil.rmtree(model)
+    make_static(model, seed=1)
+    with pytest.raises(StoreError, match="has other weights than"):
+        compare(words, ["in-batch", "random"], model, out=tmp_path / "s", options=options(budget=2))
+    assert here == ["start-0", "in-batch-0"]
 
 
 def test_test_queries_decide_nothing(words, start_path, here, tmp_path):

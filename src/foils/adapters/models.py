@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,31 @@ def settled(place: str) -> str:
     """The model's folder, where the folder of a finished training run is given."""
     inner = Path(place) / "model"
     return str(inner) if (Path(place) / "run.json").is_file() and inner.is_dir() else place
+
+
+def digest_of(name: str) -> str:
+    """What tells whether a model is the one that it was, from its files alone, without loading it.
+
+    Args:
+        name: as `load_encoder` and `load_reranker` take it.
+
+    Returns:
+        Digest of the names and bytes of the folder's files, 32 hex digits; hidden ones and descriptions (``.md``) do
+        not count. A hub name is told by itself.
+
+    Raises:
+        ModelError, MissingExtra: see `resolve`.
+    """
+    bare = name.removeprefix(openvino.PREFIX)
+    folder = Path(bare.removeprefix(_VECTORS) if bare.startswith(_VECTORS) else settled(resolve(bare)))
+    if not folder.is_dir():
+        return name
+    digest = hashlib.blake2b(digest_size=16)
+    for inside in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        if inside.suffix != ".md" and not any(part.startswith(".") for part in inside.parts):
+            with (folder / inside).open("rb") as file:
+                digest.update(f"{inside.as_posix()} {hashlib.file_digest(file, 'blake2b').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def load_encoder(

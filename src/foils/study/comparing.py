@@ -63,7 +63,6 @@ class _Making:
         write_json(self.out / PLAN, plan)
         pools = self._pools(arms)
         start = self._start(arms, baseline)
-        self._same_model(plan, start.report["model"]["fingerprint"])
         steps = int(start.report["steps"])
         plan |= {"model": start.report["model"], "pools": self._shared(plan, pools), "baseline": baseline}
         plan |= {"main": self.options.main, "pairs": self.options.pairs}
@@ -126,10 +125,6 @@ class _Making:
         if running.finished(task) is None:
             self._run(replace(task, budget=self.options.amount(), pilot=pilot), "measuring the model before training")
         return read(task.place)
-
-    def _same_model(self, plan: Mapping[str, Any], fingerprint: str) -> None:
-        if plan.get("model", {}).get("fingerprint", fingerprint) != fingerprint:
-            raise StoreError(f"{self.out}: holds a study of another model of that name. Choose another folder.")
 
     def _arms(self, arms: Sequence[Arm], pools: Sequence[Pool], steps: int) -> None:
         lacking = [arm for arm in arms if self._lacking(arm)]

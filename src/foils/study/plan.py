@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from foils.adapters.models import resolve, settled
+from foils.adapters.models import digest_of, resolve, settled
 from foils.core.collection import Collection
 from foils.core.errors import DataError, SpecError, StoreError
 from foils.core.text import did_you_mean
@@ -65,7 +65,8 @@ def planned(out: Path, settings: Mapping[str, Any], arms: Sequence[Arm]) -> dict
     """The plan in a study's folder with these arms added.
 
     Raises:
-        StoreError: the folder holds something else, a study of other settings, or another arm of the same name.
+        StoreError: the folder holds something else, a study of other settings, another arm of the same name, or what
+            was made with other files of a model.
     """
     path = out / PLAN
     plan: dict[str, Any] = {"kind": f"{KIND} plan", "settings": {**settings}, "arms": {}, "order": [], "pools": []}
@@ -88,7 +89,27 @@ def planned(out: Path, settings: Mapping[str, Any], arms: Sequence[Arm]) -> dict
         text = arm.recipe.text()
         plan["arms"][arm.name] = {"identity": identity, "recipe": text, "encoders": dict(arm.encoders)}
         plan["order"] += [] if arm.name in plan["order"] else [arm.name]
+    plan["models"] = _models(out, plan, [settings["model"], *(name for arm in arms for name in arm.encoders.values())])
     return plan
+
+
+def _models(out: Path, plan: Mapping[str, Any], names: Sequence[str]) -> dict[str, str]:
+    """Digests of the models by name, those of earlier arms included: a name is one model as long as the study lasts."""
+    models = dict(plan.get("models", {}))
+    if not models and "model" in plan:  # begun when only the start model's weights were kept
+        from foils.train.student import open_student
+
+        if open_student(names[0]).fingerprint != plan["model"]["fingerprint"]:
+            told = f"its model {names[0]!r} has other weights than when it was begun. Choose another folder."
+            raise StoreError(f"{out}: {told}")
+    for name in dict.fromkeys(names):
+        digest = digest_of(name)
+        if models.setdefault(name, digest) != digest:
+            raise StoreError(
+                f"{out}: the model {name!r} has other files than when the study trained with it. Choose another folder "
+                "for the study, give the new model another name, or put its files back."
+            )
+    return models
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
