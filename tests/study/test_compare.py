@@ -235,6 +235,35 @@ def test_shared_candidates_change_nothing(words, start_path, here, tmp_path):
     assert runs[0] == runs[1]
 
 
+def test_an_arm_that_searched_for_itself_is_not_charged_for_a_pool_made_later(words, start_path, here, tmp_path):
+    alone = compare(words, ["in-batch", "simans"], start_path, out=tmp_path / "s", options=options())
+    made = compare(
+        words, ["in-batch", "simans", "deep=simans"], start_path, out=tmp_path / "s", options=options(seeds=2)
+    )
+    assert here.count("pool-0") == 1
+    place = tmp_path / "s" / "pools" / made["deep"]["pool"] / RESULT
+    pool = json.loads(place.read_text())["seconds"]["mine"]
+    results = [json.loads((tmp_path / f"s/arms/simans/{seed}" / RESULT).read_text()) for seed in range(2)]
+    assert [result["pool"] for result in results] == [None, made["deep"]["pool"]]
+    assert results[0]["seconds"]["mine"] == pytest.approx(alone["simans"]["seconds"]["mine"], abs=0.01)
+    assert made["simans"]["seconds"]["shared"] == pytest.approx(pool / 2, abs=0.01)
+    assert made["deep"]["seconds"]["shared"] == pytest.approx(pool, abs=0.01)
+    assert alone["simans"]["pool"] is None
+    fewer = compare(words, ["in-batch", "deep=simans"], start_path, out=tmp_path / "s", options=options(seeds=2))
+    assert fewer["simans"]["seconds"] == made["simans"]["seconds"]
+
+
+def test_results_that_do_not_tell_of_a_pool_are_charged_as_before(words, start_path, here, tmp_path):
+    made = compare(words, ["in-batch", "simans"], start_path, out=tmp_path / "s", options=options(seeds=2))
+    for place in (tmp_path / "s" / "arms" / "simans").glob("*/result.json"):
+        result = json.loads(place.read_text())
+        del result["pool"], result["seconds"]["shared"]
+        place.write_text(json.dumps(result))
+    again = compare(words, ["in-batch", "simans"], start_path, out=tmp_path / "s", options=options(seeds=2))
+    assert again["simans"]["seconds"]["shared"] > 0
+    assert again.record == made.record
+
+
 def other_main(name, **warm):
     main = {"name": "main", "share": 0.5, "mine": "BM25(k=9) >> Top(k=2)"}
     return {"name": name, "phases": [{"name": "warm", "share": 0.5, **warm}, main]}

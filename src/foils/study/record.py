@@ -18,7 +18,7 @@ from foils.study.running import read_result
 from foils.study.tasks import VALUES
 
 KIND, VERSION = "foils study", 1
-_SECONDS = ("mine", "train", "teach")
+_SECONDS = ("mine", "train", "teach", "shared")
 _WORK = ("calls", "queries", "documents", "pairs")
 
 
@@ -104,7 +104,7 @@ def record_of(
         "pairs": plan["pairs"],
         "baseline": baseline,
         "arms": arms,
-        "shared": _shared(plan),
+        "shared": _shared(plan, arms),
         "pareto": front(costs, reached),
         "failed": dict(failed),
     }
@@ -120,9 +120,11 @@ def _arm(
     rounds: int,
 ) -> dict[str, Any]:
     reports = [result.report for result in runs.values()]
-    pool = next((shared for shared in plan["pools"] if name in shared["arms"]), None)
-    seconds = {key: _mean([report["seconds"][key] for report in reports]) for key in _SECONDS}
-    seconds["shared"] = 0.0 if pool is None else pool["seconds"]
+    # What was kept before results told of pools is charged with the one that the plan names.
+    named = next((pool for pool in plan["pools"] if name in pool["arms"]), {"name": None, "seconds": 0.0})
+    spent = [{"shared": named["seconds"], **report["seconds"]} for report in reports]
+    pools = [report.get("pool", named["name"]) for report in reports]
+    seconds = {key: _mean([each[key] for each in spent]) for key in _SECONDS}
     seconds["total"] = sum(seconds.values())
     work = {key: round(_mean([report["work"][key] for report in reports])) for key in _WORK}
     memory = [report["memory_mb"] for report in reports if report["memory_mb"] is not None]
@@ -140,14 +142,15 @@ def _arm(
         "memory_mb": max(memory) if memory else None,
         "encoded": work["queries"] + work["documents"],
         "work": work,
-        "pool": None if pool is None else pool["name"],
+        "pool": next(filter(None, pools), None),
         "negatives": round(_mean(mined)) if mined else None,
         "rate": rates.rate(counted, rounds=rounds),
     }
 
 
-def _shared(plan: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [dict(pool) for pool in plan["pools"]]
+def _shared(plan: Mapping[str, Any], arms: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    took = {arm["name"]: arm["pool"] for arm in arms}
+    return [{**pool, "arms": [name for name in took if took[name] == pool["name"]]} for pool in plan["pools"]]
 
 
 def _mean(values: Sequence[float]) -> float:

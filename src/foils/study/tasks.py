@@ -174,7 +174,9 @@ def _arm(task: Task, arm: Arm, spared: float, tell: Progress) -> dict[str, Any]:
     if len(recipe.phases) > 1 and any(phase.mine is not None for phase in recipe.phases):
         mining = whole - teaching - _seconds_of_trainings(run.record, recipe)
     mining += again
-    values = {"mine": mining, "train": whole - mining - teaching, "teach": teaching}
+    pool = None if task.candidates is None else task.candidates.parent
+    searched = 0.0 if pool is None else json.loads((pool / RESULT).read_text(encoding="utf-8"))["seconds"]["mine"]
+    values = {"mine": mining, "train": whole - mining - teaching, "teach": teaching, "shared": searched}
     begun = time.monotonic()
     kept = _last_negatives(folder, recipe, mined)
     found = _measure(task, str(run.model), arm.name, tell, kept)
@@ -185,6 +187,7 @@ def _arm(task: Task, arm: Arm, spared: float, tell: Progress) -> dict[str, Any]:
         "seconds": {name: round(max(0.0, value), 2) for name, value in values.items()},
         "steps": trained_steps(run.record),
         "curve": run.curve,
+        "pool": None if pool is None else pool.name,
         "pipeline": None if kept is None else kept.pipeline,
         "negatives": None if kept is None else kept.manifest["counts"]["kept"],
         **found,
