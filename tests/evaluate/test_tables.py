@@ -73,7 +73,8 @@ def test_says_how_small_a_difference_would_have_been_seen(table):
     text = " ".join(printed(table).split())
     versus = table.scores["runs/dense-hard-with-a-long-name"].versus["RR@10"]
     assert versus.verdict == "unclear"
-    assert f"{versus.detectable:.3f}".removeprefix("0") + " RR@10" in text
+    size = f"{versus.detectable:.3f}".removeprefix("0")
+    assert f"4 times in 5, one uncorrected test sees a true difference from about {size} RR@10" in text
 
 
 def test_verdicts_follow_the_corrected_p(table):

@@ -50,6 +50,15 @@ def test_the_start_model_stands_against_every_seed_and_seeds_that_both_have_coun
     )
 
 
+def test_what_is_detectable_is_of_one_test_whatever_else_is_compared():
+    """As the sentences and tables say of it: no correction is in it."""
+    alone = effects.versus(ARMS, [M], [("simans", "in-batch")], rounds=200)["simans", "in-batch"][M]
+    pairs = [("bm25", "in-batch"), ("simans", "in-batch"), ("start", "in-batch")]
+    among = effects.versus(ARMS, [M], pairs, rounds=200)["simans", "in-batch"][M]
+    assert among["detectable"] == pytest.approx(alone["detectable"])
+    assert among["holm"] > alone["holm"]
+
+
 def test_families_that_are_corrected_together():
     names = ["start", "in-batch", "bm25"]
     to_baseline, to_start = effects.families(names, "in-batch", every=False)
@@ -113,7 +122,7 @@ def test_the_best_is_recommended_with_its_price_and_what_cannot_be_told_apart_is
     assert told[1] == "tiers adds +.018 [+.010, +.026] nDCG@10 for 30 s more."
     assert told[2] == (
         "bm25 and in-batch are not distinguishable here (+.001 [-.010, +.011] nDCG@10). "
-        "True differences above about .012 would have been seen 4 times in 5."
+        "4 times in 5, one uncorrected test would have seen a true difference above about .012."
     )
     assert told[3] == "Worse than in-batch: bad -.030 [-.040, -.020] nDCG@10."
     assert "in-batch is +.200 [+.100, +.300] nDCG@10 above the model before training" in told[4]

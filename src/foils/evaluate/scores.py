@@ -36,7 +36,8 @@ class Comparison:
         test: whether sign patterns were all counted or drawn, and how many.
         wins: queries on which the system is better.
         losses: queries on which it is worse; the rest are equal.
-        detectable: true difference that such a sample would find in 80 % of cases.
+        detectable: true difference that one test, uncorrected, would find in 80 % of such samples; corrected for
+            several systems it takes more.
     """
 
     baseline: str

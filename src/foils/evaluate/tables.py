@@ -94,7 +94,7 @@ class Table:
         sizes = ", ".join(f"{number(value)} {measure}" for measure, value in worst.items())
         return [
             f"unclear: not distinguishable from the baseline (p >= {number(ALPHA, 2)}). "
-            f"So many queries show a true difference 4 times in 5 from about {sizes} up.",
+            f"4 times in 5, one uncorrected test sees a true difference from about {sizes} up.",
         ]
 
 

@@ -78,7 +78,8 @@ def _adds(arms: Mapping[str, Any], told: Mapping[str, Any], name: str, record: M
 def _indistinguishable(unclear: Sequence[str], told: Mapping[str, Any], record: Mapping[str, Any]) -> str:
     baseline, main = record["baseline"], record["main"]
     sizes = [told[name]["detectable"] for name in unclear if told[name]["detectable"]]
-    seen = f" True differences above about {number(max(sizes))} would have been seen 4 times in 5." if sizes else ""
+    size = number(max(sizes, default=0.0))
+    seen = f" 4 times in 5, one uncorrected test would have seen a true difference above about {size}." if sizes else ""
     if len(unclear) == 1:
         name = unclear[0]
         return f"{name} and {baseline} are not distinguishable here ({_span(told[name])} {main}).{seen}"
