@@ -209,6 +209,22 @@ def test_a_study_that_kept_no_digests_goes_on_with_its_start_model_alone(words, 
     assert here == ["start-0", "in-batch-0"]
 
 
+def test_models_that_are_gone_are_not_kept_in_silence(words, start_path, here, tmp_path):
+    out = tmp_path / "s"
+    compare(words, ["in-batch", "random"], start_path, out=out, options=options(budget=2))
+    plan = (out / "plan.json").read_bytes()
+    del here[:]
+    keeping = options(budget=2, keep_models=True)
+    with pytest.raises(StoreError, match=r"without keep_models: .*/in-batch/0, .*/random/0\. Remove these folders"):
+        compare(words, ["in-batch", "random", "bm25"], start_path, out=out, options=keeping)
+    assert (here, (out / "plan.json").read_bytes()) == ([], plan)
+    compare(words, ["more=random"], start_path, out=out, options=keeping)  # asks nothing of the others
+    shutil.rmtree(out / "arms/in-batch/0")
+    compare(words, ["in-batch"], start_path, out=out, options=keeping)
+    assert here == ["more-0", "in-batch-0"]
+    assert all((out / "arms" / name / "0/model/model.safetensors").exists() for name in ("in-batch", "more"))
+
+
 def test_test_queries_decide_nothing(words, start_path, here, tmp_path):
     """With half of the test queries the same weights come out."""
     half = words.query_rows("test")[::2]

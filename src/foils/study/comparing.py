@@ -60,6 +60,7 @@ class _Making:
         """Run what is lacking and tell what was found."""
         plan = planned(self.out, self.settings, arms)
         baseline = baseline_of(plan["order"], self.options.baseline or plan.get("baseline"))
+        self._models_can_stay(arms)
         write_json(self.out / PLAN, plan)
         pools = self._pools(arms)
         start = self._start(arms, baseline)
@@ -125,6 +126,17 @@ class _Making:
         if running.finished(task) is None:
             self._run(replace(task, budget=self.options.amount(), pilot=pilot), "measuring the model before training")
         return read(task.place)
+
+    def _models_can_stay(self, arms: Sequence[Arm]) -> None:
+        if not self.options.keep_models:
+            return
+        places = [self.out / "arms" / arm.name / str(seed) for arm in arms for seed in range(self.options.seeds)]
+        gone = [str(place) for place in places if running.read_result(place) and not (place / "model").is_dir()]
+        if gone:
+            raise StoreError(
+                f"{self.out}: trained without keep_models: {', '.join(gone)}. Remove these folders, and they are made "
+                "again, or name only arms that are new (--keep-models)."
+            )
 
     def _arms(self, arms: Sequence[Arm], pools: Sequence[Pool], steps: int) -> None:
         lacking = [arm for arm in arms if self._lacking(arm)]

@@ -45,7 +45,7 @@ class StudyOptions:
             nDCG@10 where it is among them, else the first.
         pairs: correct and report differences to the baseline, or between ``all`` arms.
         max_queries: train on so many queries of the split at most, chosen by a hash of their ids.
-        keep_models: whether the trained models stay in the study's folder.
+        keep_models: whether the trained models stay in the study's folder; refused where an arm was trained without.
         rounds: resamples and sign patterns.
         progress: called with (what, done, total).
     """
