@@ -22,7 +22,7 @@ PERMUTATIONS = 128
 _SLACK = 5.0  # standard deviations that an estimate may lie below the bound: of pairs at 0.8, 1 in 800,000 is missed
 _BATCH = 256  # texts whose shingles are hashed at a time, so that they stay in the processor's cache
 _KEPT = 262_144  # texts whose signatures are remembered: 36 MB
-_BITS = 44  # of a shingle's hash; the other 20 say which text it is of
+BITS = 44  # of a shingle's hash; the other 20 say which text it is of
 _AT_ONCE = 1 << 14  # pairs verified at a time
 _VOCABULARY = 1 << 20  # words whose hashes are remembered
 _EAST = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # kana and han: no blanks between words, so each sign is a word
@@ -89,13 +89,13 @@ def shingle_sets(texts: Sequence[str], words: int, vocabulary: Vocabulary | None
     # The last words of a text begin no shingle.
     begins = np.arange(len(flat)) + words <= np.cumsum(length)[text]
     # Text and hash in one integer: a single sort, several times faster than one by two keys.
-    both = np.sort((text[begins].astype(np.uint64) << np.uint64(_BITS)) | (hashed[begins] >> np.uint64(64 - _BITS)))
+    both = np.sort((text[begins].astype(np.uint64) << np.uint64(BITS)) | (hashed[begins] >> np.uint64(64 - BITS)))
     new = np.ones(len(both), bool)
     new[1:] = both[1:] != both[:-1]
     both = both[new]
-    sizes = np.bincount((both >> np.uint64(_BITS)).astype(np.int64), minlength=len(filled))
+    sizes = np.bincount((both >> np.uint64(BITS)).astype(np.int64), minlength=len(filled))
     starts = np.concatenate(([0], np.cumsum(sizes))).astype(np.int64)
-    return ShingleSets(both & np.uint64((1 << _BITS) - 1), starts)
+    return ShingleSets(both & np.uint64((1 << BITS) - 1), starts)
 
 
 def _odd_numbers() -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -116,7 +116,7 @@ def signatures(sets: ShingleSets) -> NDArray[np.uint8]:
     for at in range(0, len(some), _BATCH):
         part = some[at : at + _BATCH]
         lo, hi = sets.starts[part[0]], sets.starts[part[-1] + 1]
-        hashed = (sets.values[lo:hi] >> np.uint64(_BITS - 32)).astype(np.uint32)
+        hashed = (sets.values[lo:hi] >> np.uint64(BITS - 32)).astype(np.uint32)
         work = np.empty_like(hashed)
         for i in range(PERMUTATIONS):
             np.multiply(hashed, factor[i], out=work)

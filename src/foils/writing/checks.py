@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foils.core.minhash import shingle_sets
+from foils.core.minhash import BITS, ShingleSets, shingle_sets
 from foils.core.spec import declare, require
 from foils.core.text import shown
 from foils.writing.author import Desk
@@ -50,6 +50,12 @@ def filled(drafts: Sequence[Draft], at: list[int], measure: Callable[[list[Draft
     if at:
         values[at] = measure([drafts[place] for place in at])
     return values
+
+
+def _numbered(sets: ShingleSets, numbers: NDArray[np.integer]) -> NDArray[np.uint64]:
+    """The shingles of all texts, each with a number for its text, in one integer."""
+    numbered: NDArray[np.uint64] = np.repeat(numbers.astype(np.uint64), sets.sizes) << np.uint64(BITS)
+    return numbered | sets.values
 
 
 @declare
@@ -118,15 +124,19 @@ class Copied(Check):
     def measure(self, drafts: Sequence[Draft], desk: Desk) -> Values:
         """Share of copied runs."""
 
-        def shares(some: list[Draft]) -> list[float]:
-            sides = [[text_of(draft) for draft in some], originals(some, desk), asked(some, desk)]
-            own, source, query = (shingle_sets(side, self.words) for side in sides)
-            return [
-                float(np.isin(own[i], np.concatenate([source[i], query[i]])).sum() / max(1, len(own[i])))
-                for i in range(len(some))
-            ]
+        def measured(some: list[Draft]) -> NDArray[np.float64]:
+            own = shingle_sets([text_of(draft) for draft in some], self.words)
+            copied = np.zeros(len(own.values), bool)
+            for texts in (originals(some, desk), asked(some, desk)):
+                # Drafts of one source share its shingles: each distinct text is cut up once.
+                distinct, at = np.unique(np.array(texts, object), return_inverse=True)
+                theirs = shingle_sets(distinct.tolist(), self.words)
+                copied |= np.isin(_numbered(own, at), _numbered(theirs, np.arange(len(theirs))))
+            counts = np.bincount(np.repeat(np.arange(len(some)), own.sizes), copied, len(some))
+            shares: NDArray[np.float64] = counts / np.maximum(own.sizes, 1)
+            return shares
 
-        return filled(drafts, places(drafts, "negative", edited=False), shares)
+        return filled(drafts, places(drafts, "negative", edited=False), measured)
 
     def passes(self, values: Values) -> NDArray[np.bool_]:
         """At most that share."""
@@ -148,8 +158,9 @@ class Language(Check):
 
     def measure(self, drafts: Sequence[Draft], desk: Desk) -> Values:
         """1 for the same language, 0 for another, NaN where one of the two cannot be told."""
+        told = cache(language_of)  # many drafts have one source
         pairs = zip(drafts, originals(drafts, desk), strict=True)
-        both = [(language_of(text_of(draft)), language_of(source)) for draft, source in pairs]
+        both = [(language_of(text_of(draft)), told(source)) for draft, source in pairs]
         return np.array([np.nan if None in pair else float(pair[0] == pair[1]) for pair in both], np.float64)
 
     def passes(self, values: Values) -> NDArray[np.bool_]:

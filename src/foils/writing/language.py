@@ -8,6 +8,7 @@ from collections import Counter
 
 _WORD = re.compile(r"[^\W\d_]+")
 _LETTERS = 200  # of a text whose scripts are looked at
+_LONGEST = 2000  # characters that are looked at
 _LEAST = 4  # common words of a language that a text must have
 _LEAD = 2.0  # how many times as many as of the next one
 # Words that are common in one and rare in the others; of English, none that the others have, and the other way round.
@@ -38,6 +39,7 @@ def language_of(text: str) -> str | None:
     >>> language_of("Цвет моря"), language_of("HTTP 404")
     ('CYRILLIC', None)
     """
+    text = text[:_LONGEST]
     letters = [sign for sign in text[: 4 * _LETTERS] if sign.isalpha()][:_LETTERS]
     if not letters:
         return None
