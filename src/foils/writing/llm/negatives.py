@@ -51,7 +51,7 @@ class _FromPositive(LLMAuthor):
 
     def questions(self, wanted: Wanted, desk: Desk) -> list[Question]:
         """K for each row, whose attributes differ."""
-        queries = desk.data.queries.texts(np.maximum(wanted.query, 0))
+        queries = desk.data.queries.texts(wanted.query)
         titles, bodies = desk.data.corpus.titles(wanted.doc), desk.data.corpus.bodies(wanted.doc)
         draws = self.draws(wanted, desk, "attributes")
         seeds = [self.seeds(wanted, desk, number) for number in range(self.k)]

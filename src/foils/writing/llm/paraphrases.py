@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
 from foils.core.spec import declare
 from foils.writing.author import Desk, Wanted
 from foils.writing.draft import Role, Start
@@ -51,7 +49,7 @@ class Paraphrase(LLMAuthor):
 
     def questions(self, wanted: Wanted, desk: Desk) -> list[Question]:
         """Of documents one for each paraphrase, of queries one for all."""
-        queries = desk.data.queries.texts(np.maximum(wanted.query, 0))
+        queries = desk.data.queries.texts(wanted.query)
         titles, bodies = desk.data.corpus.titles(wanted.doc), desk.data.corpus.bodies(wanted.doc)
         numbers = range(self.k if self.of == "document" else 1)
         seeds = [self.seeds(wanted, desk, number) for number in numbers]
