@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from foils.core.answers import tokens_of
@@ -53,6 +53,7 @@ def terms(text: str) -> set[str]:
     return {_stem(word) for word in words if word not in STOP and (len(word) > 1 or word.isdigit())}
 
 
+@lru_cache(1 << 16)
 def _stem(word: str) -> str:
     for ending, least in (("ies", 5), ("ing", 6), ("ed", 5), ("s", 4)):
         if word.endswith(ending) and len(word) >= least and not word.endswith("ss"):
