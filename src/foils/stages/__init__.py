@@ -9,6 +9,7 @@ from foils.stages.curriculum import Grades, Groups
 from foils.stages.denoise import Denoise
 from foils.stages.diverse import MMR
 from foils.stages.doubts import Contested, MixtureWeight, Relevance
+from foils.stages.feedback import Feedback
 from foils.stages.filters import Between, Distinct, NoAnswer, PositiveAware, Ranks
 from foils.stages.guards import Apart, HeldOut, NearPositive, PositiveQuantile
 from foils.stages.labelers import Promote
@@ -55,6 +56,7 @@ __all__ = [
     "Distinct",
     "Doubted",
     "Ensure",
+    "Feedback",
     "Filter",
     "Grades",
     "Groups",
