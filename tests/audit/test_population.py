@@ -5,9 +5,10 @@ import pytest
 
 import foils
 from foils.audit.population import Population, opened
-from foils.audit.strata import DIFFICULTY, RANKS, band_name, band_of, stratify
+from foils.audit.strata import DIFFICULTY, stratify
 from foils.core.errors import DataError, SpecError
 from foils.core.pairs import POSITIVE, Pairs
+from foils.core.ranks import RANKS, band_name, band_of
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ from collections import Counter
 import numpy as np
 import pyarrow.parquet as pq
 
-from foils.report.tally import BANDS, Fine, band_names, coarse, tally
+from foils.core.ranks import RANKS
+from foils.report.tally import Fine, band_names, coarse, tally
 
 
 def slow(negatives):
@@ -23,7 +24,7 @@ def slow(negatives):
             continue
         for source in set(row["source"].split("+")) - {"qrels"}:
             rank = row[f"rank.{source}"]
-            band = next(i for i, (lo, hi) in enumerate(BANDS) if lo <= rank <= (hi or np.inf))
+            band = next(i for i, (lo, hi) in enumerate(RANKS) if lo <= rank <= (hi or np.inf))
             ranked[source, band, "candidates"] += 1
             if row["dropped"] is None:
                 ranked[source, band, "kept"] += 1
@@ -39,7 +40,7 @@ def test_counts_are_those_of_a_loop_over_rows(negatives):
     ranked, above, dropped, kept = slow(negatives)
     assert set(found.ranked) == {"bm25", "student"}
     for source, table in found.ranked.items():
-        for band in range(len(BANDS)):
+        for band in range(len(RANKS)):
             counts = (ranked[source, band, "candidates"], ranked[source, band, "kept"])
             assert tuple(table[band]) == counts
             assert found.margins[source][band_names()[band]].total == counts[1]

@@ -19,9 +19,8 @@ from foils.core import noise
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
 from foils.core.errors import DataError
-from foils.core.minhash import NearTexts
+from foils.core.near import near_positive
 from foils.core.packing import pack, unpack
-from foils.core.ragged import expand
 from foils.core.texts import Texts
 from foils.stages.context import Progress
 
@@ -31,7 +30,6 @@ SLOW_DOCS = 2_000  # documents that a transformer encodes: half a minute on two 
 _TEXTS = 1_000
 _SCORES = 1 << 22  # held at a time
 _LONG = 256  # words; about 340 of a transformer's tokens
-_SHINGLE, _NEAR = 5, 0.8
 
 Ranked = NDArray[np.int32]
 """(queries, depth): documents, best first, padded with -1."""
@@ -264,6 +262,8 @@ def _proxies(
     total = max(1, int(candidate.sum()))
     best = np.where(hits.any(axis=1), hits.argmax(axis=1), DEPTH)
     above = candidate & (np.arange(TOP) < best[:, None])
+    line, column = np.nonzero(candidate)
+    near = near_positive(data.corpus, asked[line], top[line, column], unpack(known))
     both = None
     if dense is not None:
         also = (top[:, :, None] == lexical[:, None, :TOP]).any(axis=2)
@@ -271,25 +271,8 @@ def _proxies(
     return {
         "agreed": both,
         "above_positive": float(above.sum() / total),
-        "near_copy": _copies(data, top, candidate, known, asked),
+        "near_copy": float(near.sum() / total),
     }
-
-
-def _copies(
-    data: Collection, top: Ranked, candidate: NDArray[np.bool_], known: NDArray[np.int64], asked: NDArray[np.int32]
-) -> float:
-    """Share of the candidates that nearly repeat a positive of their query."""
-    line, column = np.nonzero(candidate)
-    query, positive = unpack(known)
-    lo, hi = (np.searchsorted(query, asked[line], side) for side in ("left", "right"))
-    which, place = expand(lo.astype(np.int64), (hi - lo).astype(np.int64))
-    if not len(which):
-        return 0.0
-    wanted, back = np.unique(pack(top[line, column][which], positive[place]), return_inverse=True)
-    similar = NearTexts(data.corpus.texts, len(data.corpus), _SHINGLE).similar(*unpack(wanted), _NEAR)
-    hit = np.zeros(len(line), bool)
-    np.logical_or.at(hit, which, similar[back.reshape(-1)])
-    return float(hit.mean())
 
 
 def _words(texts: Texts) -> NDArray[np.int64]:

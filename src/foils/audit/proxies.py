@@ -7,12 +7,9 @@ from numpy.typing import NDArray
 
 from foils.audit.population import Population
 from foils.core.collection import Collection
-from foils.core.minhash import NearTexts
-from foils.core.packing import pack, unpack
+from foils.core.near import near_positive
 from foils.core.pairs import POSITIVE, Pairs
-from foils.core.ragged import expand
 
-_SHINGLE, _NEAR = 5, 0.8
 _SURE = 0.9
 
 Ints = NDArray[np.int64]
@@ -43,7 +40,8 @@ def proxies(found: Population, data: Collection, at: Ints, weight: NDArray[np.fl
         values = found.pairs.scores[name][rows]
         if not np.isnan(values).all():
             shares[f"probability_above_0.9.{name}"] = float((values[~np.isnan(values)] > _SURE).mean())
-    near = near_positive(found, data, at)
+    known = found.pairs.take(found.pairs.label == POSITIVE)
+    near = near_positive(data.corpus, found.query[at], found.doc[at], (known.query, known.doc))
     if len(near):
         shares["near_duplicate_of_positive"] = float(weight @ near / weight.sum())
     return shares
@@ -58,20 +56,3 @@ def _above(pairs: Pairs, column: str, rows: Ints) -> float | None:
     mine, bound = values[rows], lowest[query[rows]]
     fine = ~np.isnan(mine) & np.isfinite(bound)
     return float((mine[fine] >= bound[fine]).mean()) if fine.any() else None
-
-
-def near_positive(found: Population, data: Collection, at: Ints) -> NDArray[np.bool_]:
-    """Which items nearly repeat a positive of their query, bool (len(at),)."""
-    if not len(at):
-        return np.zeros(0, bool)
-    pairs = found.pairs.take(found.pairs.label == POSITIVE)
-    query, doc = found.query[at], found.doc[at]
-    lo, hi = (np.searchsorted(pairs.query, query, side) for side in ("left", "right"))
-    which, place = expand(lo.astype(np.int64), (hi - lo).astype(np.int64))
-    hit = np.zeros(len(at), bool)
-    if len(which):
-        wanted, back = np.unique(pack(doc[which], pairs.doc[place]), return_inverse=True)
-        near = NearTexts(data.corpus.texts, len(data.corpus), _SHINGLE)
-        similar = near.similar(*unpack(wanted), _NEAR)
-        np.logical_or.at(hit, which, similar[back.reshape(-1)])
-    return hit

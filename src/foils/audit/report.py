@@ -22,11 +22,12 @@ from foils.audit.population import KEPT, Population
 from foils.audit.proxies import proxies
 from foils.audit.quality import Quality
 from foils.audit.sheets import write_sample, write_sheet
-from foils.audit.strata import DIFFICULTY, RANKS, band_name, band_of, described
+from foils.audit.strata import DIFFICULTY, described
 from foils.audit.texts import examples, told
 from foils.core.atomic import replacing
 from foils.core.collection import Collection
 from foils.core.errors import DataError
+from foils.core.ranks import RANKS, Band, band_name, band_of
 
 KIND, VERSION = "foils audit", 1
 _MANY_HOLES = 0.2
@@ -293,7 +294,7 @@ class Audit:
             partial.write_text(text + "\n", encoding="utf-8")
 
 
-def _names(bands: tuple[tuple[int, int | None], ...], none: str) -> tuple[str, ...]:
+def _names(bands: tuple[Band, ...], none: str) -> tuple[str, ...]:
     return (*(band_name(band) for band in bands), none)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,15 +10,14 @@ from numpy.typing import NDArray
 
 from foils.audit.population import KEPT, Population
 from foils.core.errors import SpecError
+from foils.core.ranks import RANKS, Band, band_of
 
-RANKS = ((1, 5), (6, 20), (21, 50), (51, 200), (201, None))  # the windows that published rates are quoted for
 DIFFICULTY = ((1, 1), (2, 5), (6, 20), (21, None))
 LEAST = 10  # items that may be judged, or an audit says nothing
 _EACH = 8  # items judged of a stratum, on average, at least: bands of scores are as many as allow it
 _MOST = 4
 
 Ints = NDArray[np.int64]
-Band = tuple[int, int | None]
 
 
 @dataclass(frozen=True)
@@ -55,28 +53,6 @@ class Strata:
     def sizes(self) -> Ints:
         """Items of each, int64 (strata,)."""
         return np.bincount(self.of, minlength=len(self.listed)).astype(np.int64)
-
-
-def band_of(values: Ints, bands: Sequence[Band]) -> Ints:
-    """The band of each value, int64 (n,); 0, which is no rank, comes after the last.
-
-    >>> band_of(np.array([1, 5, 6, 500, 0]), RANKS).tolist()
-    [0, 0, 1, 4, 5]
-    """
-    edges = np.array([first for first, _ in bands])
-    return np.where(values > 0, np.searchsorted(edges, values, side="right") - 1, len(bands)).astype(np.int64)
-
-
-def band_name(band: Band | None, none: str = "no rank") -> str:
-    """How reports call a band.
-
-    >>> band_name((1, 5)), band_name((201, None)), band_name((1, 1)), band_name(None)
-    ('1-5', '201+', '1', 'no rank')
-    """
-    if band is None or band == (0, 0):
-        return none
-    first, last = band
-    return f"{first}+" if last is None else str(first) if first == last else f"{first}-{last}"
 
 
 def stratify(found: Population, budget: int, dropped: int) -> Strata:

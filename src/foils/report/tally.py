@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from foils.core import segments
 from foils.core.pairs import CANDIDATE, POSITIVE
+from foils.core.ranks import RANKS, band_of
 from foils.parts import RANK, SCORE, named
 from foils.store import Negatives
 
-BANDS = ((1, 5), (6, 20), (21, 50), (51, 200), (201, None))  # of ranks, as the figures of training have them
 _FINE = 4096  # bins while counting; pages show some dozens
 _SHOWN = 48
 _TAIL = 0.001  # of the mass that may lie beyond what is shown, on either side
@@ -31,7 +31,7 @@ Counts = NDArray[np.int64]
 
 def band_names() -> list[str]:
     """Names of the bands of ranks, and of what no source ranked."""
-    return [f"{lo}–{hi}" if hi else f"{lo}+" for lo, hi in BANDS] + ["no rank"]
+    return [f"{lo}–{hi}" if hi else f"{lo}+" for lo, hi in RANKS] + ["no rank"]
 
 
 @dataclass
@@ -158,9 +158,8 @@ class _Part:
     def band(self, source: str) -> NDArray[np.int64]:
         rank = self.ranks.get(source)
         if rank is None:
-            return np.full(len(self.query), len(BANDS), np.int64)
-        at = np.searchsorted([lo for lo, _ in BANDS], rank, side="right") - 1
-        return np.where(rank > 0, at, len(BANDS)).astype(np.int64)
+            return np.full(len(self.query), len(RANKS), np.int64)
+        return band_of(rank, RANKS)
 
     def margin(self, by: str) -> NDArray[np.float64]:
         score = self.scores[by].astype(np.float64)
@@ -178,9 +177,9 @@ def _count(found: Tally, part: _Part, bounds: dict[str, tuple[float, float]], la
     margins = {name: part.margin(name) for name in part.scores}
     for source, rows in part.sources():
         band = part.band(source)
-        pair = found.ranked.setdefault(source, np.zeros((len(BANDS) + 1, 2), np.int64))
-        pair[:, 0] += np.bincount(band[rows & part.candidate], minlength=len(BANDS) + 1)
-        pair[:, 1] += np.bincount(band[rows & part.kept], minlength=len(BANDS) + 1)
+        pair = found.ranked.setdefault(source, np.zeros((len(RANKS) + 1, 2), np.int64))
+        pair[:, 0] += np.bincount(band[rows & part.candidate], minlength=len(RANKS) + 1)
+        pair[:, 1] += np.bincount(band[rows & part.kept], minlength=len(RANKS) + 1)
         by = latest if latest is not None else source
         if by in margins:
             _harden(found, source, by, margins[by], rows & part.kept, band, bounds[by])

@@ -9,13 +9,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from foils.core.ranks import RANKS
 from foils.evaluate.geometry import effective_rank, uniformity
 from foils.train.batch import STUDENT, Batch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BANDS = ((1, 5), (6, 20), (21, 50), (51, 200), (201, None))
 _KEEP = 0.9  # of the moving average of the gap's change
 _MOST = 512  # documents of a step whose geometry is looked at
 
@@ -146,7 +146,7 @@ def _groups(batch: Batch, allowed: Tensor, ranks: Mapping[str, Tensor]) -> Itera
         yield name, left & has
         left, best = left & ~has, torch.where(has, torch.minimum(best, rank.to(best.dtype)), best)
     yield "own", left
-    for lo, hi in BANDS:
+    for lo, hi in RANKS:
         inside = own & (best >= lo) & (best <= (math.inf if hi is None else hi)) & best.isfinite()
         yield f"ranks {lo}-{hi}" if hi else f"ranks {lo}+", inside
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foils.core.packing import pack
+from foils.core.ranks import RANKS
 from foils.train.batch import STUDENT, Batch
-from foils.train.health import BANDS
 from foils.train.influence.pressure import Pressure
 
 PAIR = ("times", "mass", "gradient", "gap", "above", "ranked", "rank")
@@ -165,7 +165,7 @@ class Tally(nn.Module):
     def _own(self, values: Floats, best: Floats, source: NDArray[np.int64]) -> None:
         for code, name in enumerate([OWN, *self.names]):
             self._add(f"source/{name}", values[source == code].sum(axis=0))
-        for lo, hi in BANDS:
+        for lo, hi in RANKS:
             inside = np.isfinite(best) & (best >= lo) & (best <= (np.inf if hi is None else hi))
             self._add(f"tier/{lo}-{hi}" if hi else f"tier/{lo}+", values[inside].sum(axis=0))
 
