@@ -72,7 +72,10 @@ def batch_with(step, contrast, carrier):
     label = step.labels(step.doc)
     own = torch.zeros_like(label).bool()
     own[torch.arange(len(own)), step.target] = True
-    return widened(batch_of(step, own, label), step, {contrast: carrier.bring(contrast, step)})
+    scores = {}
+    if step.weight is not None:
+        scores["weight"] = torch.where(own, step.weight[:, None], torch.nan)
+    return widened(batch_of(step, own, label, scores), step, {contrast: carrier.bring(contrast, step)})
 
 
 def weights_of(folder):

@@ -34,35 +34,40 @@ class SlowBank:
             self.docs = self.add(self.docs, doc, vector, step.number, self.size)
         for row, at in enumerate(step.at.tolist()):
             pair = (int(step.query[at]), int(step.doc[step.target[row]]))
-            self.pairs = self.add(self.pairs, pair, step.queries[at].detach(), step.number, self.size)
+            entry = step.queries[at].detach(), self.trust(step, row)
+            self.pairs = self.add(self.pairs, pair, entry, step.number, self.size)
 
-    def loss(self, step, temperature, *, weight=1.0, max_age=math.inf, in_batch=True):
+    @staticmethod
+    def trust(step, row):
+        return 1.0 if step.weight is None else float(step.weight[row])
+
+    def loss(self, step, temperature, *, weight=1.0, scale=1.0, max_age=math.inf, in_batch=True):
         """Rows and their mean, one score at a time."""
         young = lambda entries: [e for e in entries if e[0] is not None and e[2] >= step.number - max_age]  # noqa: E731
         current = step.doc.tolist()
         columns = [(doc, step.docs[i], 1.0) for i, doc in enumerate(current)] if in_batch else []
-        bank = [(doc, vector, weight) for doc, vector, _ in young(self.docs) if doc not in current]
-        columns += bank
-        every = {doc: vector for doc, vector, _ in bank} | {doc: step.docs[i] for i, doc in enumerate(current)}
+        bank = [(doc, vector) for doc, vector, _ in young(self.docs) if doc not in current]
+        columns += [(doc, vector * scale, weight) for doc, vector in bank]
+        every = dict(bank) | {doc: step.docs[i] for i, doc in enumerate(current)}
         rows = [
-            (int(step.query[at]), int(step.doc[step.target[row]]), step.queries[at])
+            (int(step.query[at]), int(step.doc[step.target[row]]), step.queries[at], self.trust(step, row))
             for row, at in enumerate(step.at.tolist())
         ]
         if self.both:
             rows += [
-                (*pair, vector)
-                for pair, vector, _ in young(self.pairs)
+                (*pair, *entry)
+                for pair, entry, _ in young(self.pairs)
                 if pair[0] not in step.query.tolist() and pair[1] in every
             ]
         losses = []
-        for query, positive, vector in rows:
+        for query, positive, vector, trust in rows:
             right = vector @ every[positive] / temperature
             wrong = [
                 vector @ other / temperature + math.log(factor)
                 for doc, other, factor in columns
                 if doc not in KNOWN[query]
             ]
-            losses.append(torch.logsumexp(torch.stack([right, *wrong]), dim=0) - right)
+            losses.append(trust * (torch.logsumexp(torch.stack([right, *wrong]), dim=0) - right))
         return torch.stack(losses).mean(), len(rows), len(bank)
 
 
@@ -73,31 +78,35 @@ CASES = [
     (MemoryBank(12, weight=0.25), {"weight": 0.25}),
     (MemoryBank(16, sides="both"), {}),
     (MemoryBank(16, sides="both", max_age=1, weight=0.5), {"max_age": 1, "weight": 0.5}),
+    (MemoryBank(16, sides="both", scale=0.5), {"scale": 0.5}),
 ]
+TRUST = torch.tensor([0.0, 1.0, 0.25, 0.0, 1.0])  # of the pairs of every step
 
 
 @pytest.mark.parametrize(("contrast", "how"), CASES, ids=[repr(case[0]) for case in CASES])
 @pytest.mark.parametrize("in_batch", [True, False])
-def test_loss_and_gradient_are_those_of_a_slow_bank(contrast, how, in_batch):
+@pytest.mark.parametrize("doubted", [False, True])
+def test_loss_and_gradient_are_those_of_a_slow_bank(contrast, how, in_batch, doubted):
     if contrast.sides == "both" and not in_batch:
         pytest.skip("the same rows")
     bank = contrast.open(site()).double()
     slow = SlowBank(contrast.size, contrast.sides == "both")
-    loss = InfoNCE(0.3, weight="weight") if contrast.weight != 1 else InfoNCE(0.3)
+    weighs = contrast.weight != 1 or doubted
+    loss = InfoNCE(0.3, weight="weight") if weighs else InfoNCE(0.3)
     whole = InBatch() + contrast if in_batch else contrast
     seen = 0
     for number in range(9):
-        step = make_step(number, dtype=torch.float64)
+        step = replace(make_step(number, dtype=torch.float64), weight=TRUST.double() if doubted else None)
         batch = batch_with(step, contrast, bank)
         value = loss(batch, whole.allowed(batch)).mean()
         expected, rows, brought = slow.loss(step, 0.3, in_batch=in_batch, **how)
         assert len(batch.query) == rows
         assert len(batch.doc) - len(step.doc) == brought
-        torch.testing.assert_close(value, expected, rtol=1e-6 if how.get("weight") else 1e-12, atol=1e-12)
+        torch.testing.assert_close(value, expected, rtol=1e-6 if weighs else 1e-12, atol=1e-12)
         got = torch.autograd.grad(value, (step.queries, step.docs))
         wanted = torch.autograd.grad(expected, (step.queries, step.docs))
         for one, other in zip(got, wanted, strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8 if how.get("weight") else 1e-12)
+            torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-8 if weighs else 1e-12)
         bank.after(contrast, step)
         slow.push(step)
         seen += brought

@@ -18,7 +18,7 @@ from foils.core.pairs import POSITIVE
 from foils.core.segments import Reduction
 from foils.train.augment import Augmentation
 from foils.train.rows import Rows
-from foils.train.step import Brought, Step, labels
+from foils.train.step import Asked, Brought, Step, labels
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -257,7 +257,12 @@ def widened(batch: Batch, step: Step, brought: Mapping[Any, Brought]) -> Batch:
             scores[name][at, here] = values.to(student.dtype)
         row, column = row + more, column + len(part.doc)
     target = torch.cat([batch.target, *(_column_of(more.doc, doc) for more in asked)])
-    own[torch.arange(rows, len(own), device=doc.device), target[rows:]] = True
+    further = torch.arange(rows, len(own), device=doc.device)
+    own[further, target[rows:]] = True
+    student = _unscaled(student, further, target, columns, asked)
+    scores[STUDENT] = student
+    if asked and "weight" in scores:
+        scores["weight"][further, target[rows:]] = torch.cat([more.weight for more in asked]).to(student.dtype)
     return replace(
         batch,
         query=torch.cat([batch.query, *(more.query for more in asked)]),
@@ -279,6 +284,19 @@ def _grown(matrix: Tensor, shape: Sequence[int], value: float) -> Tensor:
     larger = matrix.new_full(tuple(shape), value)
     larger[: matrix.shape[0], : matrix.shape[1]] = matrix
     return larger
+
+
+def _unscaled(student: Tensor, further: Tensor, target: Tensor, columns: int, asked: Sequence[Asked]) -> Tensor:
+    """Scores (rows, columns) in which those of further rows and their own positives are what the vectors say."""
+    import torch
+
+    if all(isinstance(more.scale, float) and more.scale == 1.0 for more in asked):
+        return student
+    scale = torch.cat([student.new_ones(len(more.doc)) * more.scale for more in asked])
+    there = target[further]
+    # Where the positive is in the batch, it is compared as it is.
+    scale = torch.where(there < columns, torch.ones_like(scale), scale)
+    return student.index_put((further, there), student[further, there] / scale)
 
 
 def _column_of(wanted: Tensor, doc: Tensor) -> Tensor:

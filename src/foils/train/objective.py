@@ -129,10 +129,14 @@ class Objective(nn.Module):
 
     def _value(self, features: Features, ids: Mapping[str, Any], queries: Tensor, docs: Tensor) -> Tensor:
         contrast, loss = self.current()
+        saved = ids.get("saved", {})
         step = self._step(features, ids, self.compared(queries), self.compared(docs))
+        if "weight" in saved:
+            weight = saved["weight"].gather(1, step.target.unsqueeze(1)).squeeze(1)
+            step = replace(step, weight=weight.nan_to_num(nan=1.0))
         bringers = dict(zip(contrast.bringers(), self.carriers, strict=True))
         brought = {each: carrier.bring(each, step) for each, carrier in bringers.items() if not each.late}
-        batch = batch_of(step, ids["own"], ids["label"], {**ids.get("saved", {}), **self._slow_scores(step)})
+        batch = batch_of(step, ids["own"], ids["label"], {**saved, **self._slow_scores(step)})
         batch = replace(batch, augmented=self._augmented(loss, features, step))
         batch = self._guided(widened(batch, step, brought))
         late = [bringer for bringer in bringers if bringer.late]

@@ -37,6 +37,8 @@ class Step:
         encode: vectors of other rows of the collection by the current weights, with gradient, as above.
         slow: vectors of this step's queries and documents by the moving average of the weights with a given decay,
             without gradient; see `foils.train.ema`.
+        weight: float (B,), what the saved column ``weight`` says of each row's own training positive, 1 where nothing;
+            None if the loss does not read it.
     """
 
     query: Tensor
@@ -50,6 +52,7 @@ class Step:
     progress: float = 0.0
     encode: Encode | None = None
     slow: Slow | None = None
+    weight: Tensor | None = None
 
     def labels(self, doc: Tensor) -> Tensor:
         """Which of some documents are known positives of which training row, int8 (B, len(doc)).
@@ -89,12 +92,17 @@ class Asked:
             along with the queries.
         known: int64 (R, P), all known positives of each, padded with -1.
         vectors: float (R, d).
+        weight: float (R,), weight of each training positive, as `Step.weight`; 1 where the loss reads none.
+        scale: what the vectors of the documents that come along were multiplied by to make negatives of them count
+            otherwise; a query's own positive among them is compared without it.
     """
 
     query: Tensor
     doc: Tensor
     known: Tensor
     vectors: Tensor
+    weight: Tensor
+    scale: float | Tensor = 1.0
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,7 +33,8 @@ class Bank(Carrier):
         dim = site.student.encoder(site.max_length).dim
         self.site, self.weighs = site, bool(contrast.brings())
         self.docs = Ring(contrast.size, dim)
-        self.pairs = Ring(contrast.size if contrast.sides == "both" else 0, dim)
+        # With the weight of the pair as a further dimension.
+        self.pairs = Ring(contrast.size if contrast.sides == "both" else 0, dim + 1)
         self._probed, self._seen = -1, [0.0, 0.0, 0.0]
 
     def bring(self, contrast: Bringer, step: Step) -> Brought:
@@ -44,17 +45,10 @@ class Bank(Carrier):
         doc = self.docs.id[held]
         asked = self._asked(contrast, step, doc) if contrast.sides == "both" else None
         members = doc.new_ones((len(step.at) + (0 if asked is None else len(asked.query)), len(doc))).bool()
-        scores = {"weight": self._weights(contrast, members, doc, asked)} if self.weighs else {}
+        scores = {"weight": members.float() * contrast.weight} if self.weighs else {}
         plain = isinstance(contrast.scale, float) and contrast.scale == 1.0  # spares a copy of the whole bank
         vectors = self.docs.vectors[held] if plain else self.docs.vectors[held] * contrast.scale
         return Brought(doc, vectors, members, scores, asked)
-
-    def _weights(self, contrast: MemoryBank, members: Tensor, doc: Tensor, asked: Asked | None) -> Tensor:
-        weights = members.float() * contrast.weight
-        if asked is not None:
-            # As a positive, a kept document counts like any other.
-            weights[len(weights) - len(asked.doc) :].masked_fill_(doc == asked.doc.unsqueeze(1), 1.0)
-        return weights
 
     def _asked(self, contrast: MemoryBank, step: Step, doc: Tensor) -> Asked:
         held = self.pairs.held(_oldest(contrast, step))
@@ -63,7 +57,8 @@ class Bank(Carrier):
         query, positive, held = query[there], positive[there], held[there]
         assert self.site.known is not None
         known = torch.from_numpy(self.site.known(query.cpu().numpy().astype(np.int32))).long().to(query.device)
-        return Asked(query, positive, known, self.pairs.vectors[held])
+        vectors, weight = self.pairs.vectors[held, :-1], self.pairs.vectors[held, -1]
+        return Asked(query, positive, known, vectors, weight, contrast.scale)
 
     def after(self, contrast: Bringer, step: Step) -> None:
         """Measure, then push."""
@@ -78,11 +73,14 @@ class Bank(Carrier):
             queries, docs = step.slow(contrast.momentum)
         self.docs.push(step.doc, docs, step.number)
         if contrast.sides == "both":
-            pairs, first = np.unique(
+            pairs, index = np.unique(
                 (step.query[step.at] * _DOC + step.doc[step.target]).cpu().numpy(), return_index=True
             )
-            rows = step.at[torch.from_numpy(first).to(step.at.device)]
-            self.pairs.push(torch.from_numpy(pairs).to(rows.device), queries[rows], step.number)
+            first = torch.from_numpy(index).to(step.at.device)
+            rows = step.at[first]
+            kept = step.weight if step.weight is not None else torch.ones_like(step.at)
+            entries = torch.cat((queries[rows], kept[first].to(queries.dtype).unsqueeze(1)), dim=1)
+            self.pairs.push(torch.from_numpy(pairs).to(rows.device), entries, step.number)
 
     @torch.no_grad()
     def _probe(self, contrast: MemoryBank, step: Step) -> None:

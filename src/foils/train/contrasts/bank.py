@@ -32,8 +32,9 @@ class MemoryBank(Bringer):
       pushes queries only. So past queries are kept as well, each with its training positive, and become further *rows*
       of the step: the same loss is computed for them over the documents of the batch and of the bank, and the mean is
       over all rows. Their vectors have no gradient, but the batch's documents do, and are pushed away from (or, where
-      one is the past query's positive, drawn to) them. A past query takes part while its positive is in the batch or in
-      the bank and the query itself is not in the batch. The score matrix then has (batch + size)² cells.
+      one is the past query's positive, drawn to) them. Its positive has the weight that it had when it was trained on,
+      where the loss reads one, and is compared without ``scale``. A past query takes part while its positive is in the
+      batch or in the bank and the query itself is not in the batch. The score matrix then has (batch + size)² cells.
 
     Vectors go stale as the weights move, most at the beginning: ``start`` late, keep ``size`` or ``max_age`` small, or
     use ``momentum``. With ``probe=s`` it is measured, every s steps for 64 random entries: ``bank_staleness`` is the
