@@ -11,6 +11,7 @@ import pytest
 
 from foils import load
 from foils.catalogue import KINDS
+from foils.cli.arguments import whole
 from foils.core.spec import registry
 from foils.mine import Miner
 from foils.recipe import load_recipe, shipped
@@ -164,6 +165,11 @@ def test_evaluate_bm25_and_its_own_run_file(little, tmp_path):
         (["train", "{data}", "--recipe", "bm52", "--model", "static", "-o", "{out}"], 2, "Did you mean 'bm25'"),
         (["train", "{data}", "--recipe", "bm25", "--model", "static", "-o", "{out}", "--set", "epoch=1"], 2, "epochs"),
         (
+            ["train", "{data}", "-r", "bm25", "-m", "static", "-o", "{out}", "--epochs", "0.5", "--set", "epoch=1"],
+            2,
+            "unknown training option 'epoch'",
+        ),
+        (
             ["train", "{data}", "-r", "bm25", "-m", "static", "-o", "{out}", "--seed", "-1"],
             2,
             "greater than or equal to 0",
@@ -182,6 +188,10 @@ def test_wrong_input_is_one_message_and_an_exit_code(arguments, code, said, litt
     filled = [text.format(data=little, out=tmp_path / "out") for text in arguments]
     assert said in foils(*filled, check=code)
     assert not (tmp_path / "out").exists()
+
+
+def test_whole_epochs_are_recorded_as_such():
+    assert [repr(whole(number)) for number in (2.0, 0.5, None)] == ["2", "0.5", "None"]
 
 
 @pytest.mark.parametrize(

@@ -88,3 +88,8 @@ def system(text: str, query_prompt: str | None, document_prompt: str | None) -> 
     from foils.adapters.models import load_encoder
 
     return load_encoder(text, query_prompt=query_prompt, document_prompt=document_prompt)
+
+
+def whole(number: float | None) -> float | None:
+    """A number as it is written where it is whole: 2 epochs and 2.0 epochs are the same training."""
+    return int(number) if number is not None and number.is_integer() else number

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from foils.cli.arguments import named_models, named_values
+from foils.cli.arguments import named_models, named_values, whole
 from foils.cli.options import Data, Encoders, Json, Out, Seed, checked, loaded
 from foils.cli.output import tell
 from foils.core.errors import SpecError
@@ -27,7 +27,7 @@ def teach(
     encoder: Encoders = None,
     loss: Annotated[str | None, typer.Option(help="pointwise, listwise, LambdaLoss, RankNetLoss or another.")] = None,
     layers: Annotated[int | None, typer.Option(help="Build on the first layers only, for speed.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training rows, also a part of one.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step: a positive with its negatives.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     option: Annotated[
@@ -44,8 +44,8 @@ def teach(
     from foils.teach import teach as run
     from foils.terminal import progress, taught
 
-    short = {"loss": loss, "layers": layers, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    given = {**short, **named_values(option)}
+    length = {"epochs": whole(epochs), "batch_size": batch_size}
+    given = {"loss": loss, "layers": layers, **length, "learning_rate": learning_rate, **named_values(option)}
     options = TeachOptions.read({name: value for name, value in given.items() if value is not None})
     if (negatives is None) == (mine is None):
         raise SpecError("teach needs --negatives FOLDER or --mine PIPELINE, one of the two.")

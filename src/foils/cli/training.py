@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from foils.cli.arguments import file_name, named_models, named_systems, named_values, system
+from foils.cli.arguments import file_name, named_models, named_systems, named_values, system, whole
 from foils.cli.options import (
     Data,
     DocumentPrompt,
@@ -33,7 +33,7 @@ def train(
     split: Annotated[str, typer.Option(help="Whose queries to train on.")] = "train",
     negatives: Annotated[Path | None, typer.Option(help="Mined already; the recipe mines otherwise.")] = None,
     encoder: Encoders = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows.")] = None,
+    epochs: Annotated[float | None, typer.Option(help="Passes over the training rows, also a part of one.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Rows per step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     guard: Annotated[str | None, typer.Option(help="Bounds, such as 'Guard()'; see: foils stages Guard")] = None,
@@ -66,7 +66,7 @@ def train(
 
     named = named_values(option)
     teaching = {name.removeprefix(_TEACH): named.pop(name) for name in list(named) if name.startswith(_TEACH)}
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, **named}
+    given = {"epochs": whole(epochs), "batch_size": batch_size, "learning_rate": learning_rate, **named}
     options = TrainOptions.read({name: value for name, value in given.items() if value is not None})
     plan, collection = load_recipe(recipe), loaded(data)
     with progress() as shown:
