@@ -14,7 +14,7 @@ from foils import Pairs, mine
 from foils.adapters.models import load_encoder, load_reranker
 from foils.core.errors import DataError, ModelError, PipelineError, SpecError, StoreError
 from foils.teach import Teacher, TeachOptions, teach
-from foils.teach.losses import JointCrossEntropy, ListwiseCrossEntropy, divergence
+from foils.teach.losses import JointCrossEntropy, ListwiseCrossEntropy, divergence, loss_of
 from foils.train.checkpoints import newest
 from taught import FAST
 
@@ -233,3 +233,29 @@ def test_queries_without_negatives_are_left_out(learnable, still_path, tmp_path)
     counts = run.record["counts"]
     assert counts["train"]["queries"] + counts["dev"]["held_out"] <= 40
     assert counts["train"]["queries_without_negatives"] == 0
+
+
+class Lengths(torch.nn.Module):
+    """Stands for a cross-encoder: one weight times the length of the document."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.num_labels, self.device = 1, torch.device("cpu")
+
+    def preprocess(self, pairs, **_):
+        return {"lengths": torch.tensor([float(len(doc)) for _, doc in pairs])}
+
+    def forward(self, features):
+        return {"scores": (features["lengths"] * self.weight).unsqueeze(1)}
+
+
+@pytest.mark.parametrize(
+    "loss", ["listwise", "ListNetLoss", "ListMLELoss", "PListMLELoss", "LambdaLoss", "RankNetLoss"]
+)
+def test_a_batch_of_positives_alone_has_a_gradient_of_nothing(loss):
+    model = Lengths()
+    value = loss_of(TeachOptions(loss=loss), model)([["q", "r"], [["a"], ["bb"]]], [torch.ones(1), torch.ones(1)])
+    value.backward()
+    assert value.item() == pytest.approx(0.0, abs=1e-6)
+    assert model.weight.grad.item() == pytest.approx(0.0, abs=1e-6)

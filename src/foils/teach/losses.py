@@ -100,6 +100,30 @@ def divergence(logits: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     return (aim.exp().masked_fill(~there, 0.0) * gap).sum(dim=1)
 
 
+class Connected(torch.nn.Module):
+    """A loss of sentence-transformers whose every value has a gradient, 0 where there is nothing to learn.
+
+    Its ``ListMLELoss`` returns a constant for a batch of lists of the positive alone. Several processes would wait for
+    the gradient, and the scaler of half precision refuses a step without one.
+
+    Args:
+        model: the cross-encoder.
+        loss: the loss.
+    """
+
+    def __init__(self, model: Any, loss: torch.nn.Module) -> None:
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, inputs: list[Any], labels: list[torch.Tensor], *args: Any, **kwargs: Any) -> torch.Tensor:
+        """As the loss does."""
+        value: torch.Tensor = self.loss(inputs, labels, *args, **kwargs)
+        if value.grad_fn is None:
+            trained = [weight.sum() for weight in self.model.parameters() if weight.requires_grad]
+            value = value.detach() + 0.0 * torch.stack(trained).sum()
+        return value
+
+
 def loss_of(options: TeachOptions, model: Any) -> torch.nn.Module:
     """The loss module that options name, for a model.
 
@@ -113,5 +137,5 @@ def loss_of(options: TeachOptions, model: Any) -> torch.nn.Module:
     elif name == JOINT:
         made = JointCrossEntropy(model, options.student_temperature)
     else:
-        made = getattr(losses, name)(model, mini_batch_size=-1)
+        made = Connected(model, getattr(losses, name)(model, mini_batch_size=-1))
     return made
