@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from foils.core.errors import SpecError
 from foils.core.spec import full, parse
 from foils.recipe import load_recipe, shipped
 from foils.train import Alongside, At, Every, Never
+from foils.train.generations import mined_for
 
 
 def test_due_steps():
@@ -76,6 +78,18 @@ def test_recipes_say_when(tmp_path):
         recipe("refresh: Every(steps=20)\n")
     with pytest.raises(SpecError, match="cannot depend on the progress"):
         recipe(mine + "refresh: Every(steps=Linear(3, 5))\n")
+
+
+@pytest.mark.parametrize("chunks", [1, 3, 4])
+def test_no_chunk_is_empty_however_few_queries_there_are(fake, chunks):
+    data = fake([(q, q) for q in range(12)])
+    mined = np.asarray([1, 4, 5, 11], np.int32)
+    parts = [mined_for(data, mined, number, chunks) for number in range(1, chunks + 1)]
+    assert np.concatenate(parts).size == 4
+    assert set(np.concatenate(parts).tolist()) == set(mined.tolist())
+    sizes = sorted(map(len, parts))
+    assert sizes[-1] - sizes[0] <= 1
+    np.testing.assert_array_equal(mined_for(data, mined, chunks + 1, chunks), parts[0])
 
 
 @pytest.mark.parametrize("name", sorted(shipped()))

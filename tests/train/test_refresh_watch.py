@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from foils.store import Negatives
 from foils.train import TrainOptions, checkpoints, generations
 from foils.train.refresh import watch
 from foils.train.refresh.callback import Refresher
+from foils.train.refresh.rollback import rollback
 from killing import Killed
 
 OPTIONS = TrainOptions(batch_size=16, learning_rate=0.1, max_steps=40, save_every=1000, dev_share=0)
@@ -96,7 +98,7 @@ def test_each_query_is_mined_for_once_in_as_many_generations_as_there_are_chunks
     assert [entry["previous"] for entry in run.record["generations"]] == [0, 0, 0, 1, 2, 3, 4]
     first = Negatives.open(out / "negatives").kept(learnable)
     # After two generations of three, a query has the negatives of the one that mined for it, else the first ones.
-    now = generations.in_use(out, 2, 3, learnable, first)
+    now = generations.in_use(out, 2, 3, learnable, learnable.query_rows("train"), first)
     for sources, queries in (
         ((out / "generations" / "2"), mined[1]),
         (out / "negatives", everybody - mined[0] - mined[1]),
@@ -135,8 +137,54 @@ def test_a_killed_miner_finishes_what_it_began_though_the_checkpoint_is_gone(
     assert generations.complete(out) == []
     assert watch.once(maker) == 1
     assert generations.figures_of(out, 1)["weights"] == weights
+    # As if it had been killed before it could remove the weights.
+    left = generations.weights_of(out, 1)
+    left.mkdir()
+    checkpoints.write_json(left / generations.PIN, {"step": 10})
     assert watch.once(maker) is None
     assert sorted(path.name for path in (out / "generations").iterdir()) == ["1"]
+
+
+@pytest.mark.parametrize("mined", [False, True])
+def test_what_is_mined_while_a_run_is_rolled_back_is_thrown_away(learnable, static_path, tmp_path, monkeypatch, mined):
+    plan, out = recipe(tmp_path, "Alongside(steps=10, miner='elsewhere')"), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        alongside(patch, out, learnable, [13])
+        begin = Refresher.on_step_begin
+
+        def until(self, args, state, control, **kwargs):
+            if state.global_step == 25:
+                raise Killed
+            begin(self, args, state, control, **kwargs)
+
+        patch.setattr(Refresher, "on_step_begin", until)
+        with pytest.raises(Killed):
+            follow(plan, learnable, str(static_path), out=out, options=OPTIONS)
+    maker = watch.read_order(out, None, load_models, None)
+    mine = Miner.mine
+
+    def rolled_back(self, *args, **kwargs):
+        found = mine(self, *args, **kwargs) if mined else None
+        rollback(out, 1)
+        return found or mine(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Miner, "mine", rolled_back)
+        assert watch.once(maker) is None
+    assert generations.complete(out) == [1]
+    assert sorted(path.name for path in (out / "generations").iterdir()) == ["1"]
+    with monkeypatch.context() as patch:
+        alongside(patch, out, learnable, [22])
+        run = follow(plan, learnable, str(static_path), out=out, options=OPTIONS).run
+    assert moments(run) == [(1, 10, 10, 0), (2, 20, 22, 2)]
+
+
+def test_a_generation_of_later_weights_is_not_taken(tmp_path, monkeypatch):
+    steps = {1: 10, 2: 20, 3: 99}
+    monkeypatch.setattr(generations, "complete", lambda run: sorted(steps))
+    monkeypatch.setattr(generations, "figures_of", lambda run, number: {"step": steps[number]})
+    this = SimpleNamespace(job=SimpleNamespace(out=tmp_path), place=SimpleNamespace(rank=0, processes=1), used=1)
+    assert [Refresher._newest(this, "cpu", step) for step in (12, 20, 50, 99)] == [1, 2, 2, 3]
 
 
 def test_a_checkpoint_that_goes_while_it_is_read_is_not_used(learnable, static_path, tmp_path, monkeypatch):

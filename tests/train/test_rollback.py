@@ -96,6 +96,25 @@ def test_what_is_gone_is_refused_by_name(run, tmp_path):
         rollback(tmp_path / "nothing", 0)
 
 
+@pytest.mark.parametrize(
+    ("status", "later", "why"),
+    [("finished", (), "is finished"), ("running", ("3-last",), "phase '3-last' has begun"), ("running", (), None)],
+)
+def test_a_phase_that_others_were_made_of_is_refused(finished, tmp_path, status, later, why):
+    phases = tmp_path / "whole" / "phases"
+    shutil.copytree(finished.out, phases / "2-this")
+    for name in ("1-first", *later):
+        (phases / name).mkdir()
+    record = {**json.loads((finished.out / "run.json").read_text()), "status": status}
+    (tmp_path / "whole" / "run.json").write_text(json.dumps(record))
+    if why is None:
+        rollback(phases / "2-this", 2)
+        return
+    with pytest.raises(StoreError, match=why):
+        rollback(phases / "2-this", 2)
+    assert generations.complete(phases / "2-this") == [1, 2, 3]
+
+
 def test_commands(learnable_path, finished, run):
     listed = json.loads(foils("generations", str(run), "--json"))
     assert [row["number"] for row in listed] == [0, 1, 2, 3]

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from sentence_transformers import SentenceTransformer
 
-from foils.core.errors import PipelineError, StoreError
+from foils.core.errors import PipelineError, SpecError, StoreError
 from foils.follow import Job, follow
 from foils.phase import Trained
 from foils.recipe import load_recipe
@@ -99,6 +99,13 @@ def test_a_run_that_was_never_refreshed_says_so(learnable, static_path, tmp_path
     path.write_text("mine: Random(k=4)\nrefresh: Every(steps=5)\n")
     run = follow(load_recipe(path), learnable, str(static_path), out=tmp_path / "other", options=OPTIONS).run
     assert "never_refreshed" not in run.record
+
+
+def test_more_chunks_than_queries_are_refused(learnable, static_path, tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("mine: Random(k=4)\nrefresh: Every(steps=5, chunks=181)\n")
+    with pytest.raises(SpecError, match=r"chunks=181 of 180 queries .* Use 180 or fewer"):
+        follow(load_recipe(path), learnable, str(static_path), out=tmp_path / "run", options=OPTIONS)
 
 
 def test_a_refresh_that_is_never_due_says_so_before_and_after(learnable, static_path, tmp_path, caplog):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from foils.core import noise
 from foils.core.collection import Collection
 from foils.core.pairs import POSITIVE, Pairs, joined
+from foils.staging import alone
 from foils.store import MANIFEST, Negatives
 from foils.train.checkpoints import folder_of as checkpoint_of
 from foils.train.checkpoints import history, is_complete, newest, step_of, write_json
@@ -54,6 +56,11 @@ def tidy(run: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+def publishing(run: Path) -> AbstractContextManager[None]:
+    """Let nobody make a generation appear while this is held, such as while a rollback puts newer ones aside."""
+    return alone(run / GENERATIONS / "publish", lambda: None)
+
+
 def complete(run: Path) -> list[int]:
     """Numbers of the generations that were mined while training and are complete, ascending."""
     found = (run / GENERATIONS).glob("*")
@@ -86,18 +93,31 @@ def previous(number: int, chunks: int) -> int:
     return max(0, number - chunks)
 
 
-def chunk_of(data: Collection, chunks: int) -> NDArray[np.int64]:
-    """Which share of the queries each one belongs to, 0 to ``chunks - 1``, by its id; int64 (queries,)."""
-    draws = noise.bits(0, "chunk", data.queries.keys, np.zeros(1, np.uint64))
-    return (draws % np.uint64(chunks)).astype(np.int64)
+def chunk_of(data: Collection, queries: NDArray[np.int32], chunks: int) -> NDArray[np.int64]:
+    """Which share of the queries each one is in, 0 to ``chunks - 1``, by its id; shares differ in size by one at most.
+
+    Args:
+        data: the collection.
+        queries: rows of those that are mined for.
+        chunks: how many shares.
+
+    Returns:
+        int64 (all queries,), -1 for those that are not mined for.
+    """
+    draws = noise.bits(0, "chunk", data.queries.keys[queries], np.zeros(1, np.uint64))
+    found = np.full(len(data.queries.keys), -1)
+    found[queries[np.argsort(draws, kind="stable")]] = np.arange(len(queries)) % chunks
+    return found
 
 
-def mined_for(data: Collection, number: int, chunks: int) -> NDArray[np.int32]:
-    """The queries that a generation (from 1) mines for, as far as they are mined for at all; int32, ascending."""
-    return np.flatnonzero(chunk_of(data, chunks) == (number - 1) % chunks).astype(np.int32)
+def mined_for(data: Collection, queries: NDArray[np.int32], number: int, chunks: int) -> NDArray[np.int32]:
+    """Those of the queries that a generation (from 1) mines for, int32, ascending."""
+    return np.flatnonzero(chunk_of(data, queries, chunks) == (number - 1) % chunks).astype(np.int32)
 
 
-def in_use(run: Path, number: int, chunks: int, data: Collection, first: Pairs | None) -> Pairs:
+def in_use(
+    run: Path, number: int, chunks: int, data: Collection, queries: NDArray[np.int32], first: Pairs | None
+) -> Pairs:
     """Positives and negatives when a generation is the newest: of each query those that were mined last.
 
     Args:
@@ -105,13 +125,14 @@ def in_use(run: Path, number: int, chunks: int, data: Collection, first: Pairs |
         number: of the newest generation.
         chunks: generations until every query was mined for once.
         data: the collection.
+        queries: rows of those that are mined for.
         first: generation 0.
     """
     numbers = range(max(1, number - chunks + 1), number + 1)
     parts = [Negatives.open(folder_of(run, n)).kept(data) for n in numbers]
     if first is not None and len(numbers) < chunks:
         mined = np.unique([(n - 1) % chunks for n in numbers])
-        parts.append(first.take(~np.isin(chunk_of(data, chunks)[first.query], mined)))
+        parts.append(first.take(~np.isin(chunk_of(data, queries, chunks)[first.query], mined)))
     # Of the columns those that all have; generation 0 may come from another pipeline.
     names = set.intersection(*(set(part.scores) for part in parts))
     sources = {name for part in parts for name in part.ranks}

@@ -194,6 +194,13 @@ def prepare(
         ModelError: ``max_length`` or ``mini_batch`` for a model that has no use for it.
         PipelineError: ``mini_batch`` with a contrast or loss that it does not go with.
     """
+    if spec.mining is not None and spec.refresh.chunks > 1:
+        most = len(spec.mining.queries(data, spec.split))
+        if spec.refresh.chunks > most:
+            raise SpecError(
+                f"{spec.refresh!r}: chunks={spec.refresh.chunks} of {most:,} queries would leave a generation none to "
+                f"mine for. Use {most} or fewer."
+            )
     settled = options.resolved(student.kind, on_cpu=place.on_cpu, precision=place.precision)
     settled = settled.scaled(spec.share, spec.rate)
     student.encoder(settled.max_length)

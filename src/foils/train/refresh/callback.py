@@ -89,7 +89,7 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
                 self._wait_for(self.used + 1, step)
                 self._change(self.used + 1, step)
             return
-        number = self._newest(args.device)
+        number = self._newest(args.device, step)
         if number > self.used:
             self._change(number, step)
 
@@ -130,9 +130,13 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
         if self.miner is None or self.miner.poll() is not None:
             self.miner = watch.start(self.job.out)
 
-    def _newest(self, device: Any) -> int:
-        """The newest complete generation, the same for all processes."""
-        number = torch.tensor(max(generations.complete(self.job.out), default=0) if self.place.rank == 0 else 0)
+    def _newest(self, device: Any, step: int) -> int:
+        """The newest complete generation of weights that this training has had, the same for all processes."""
+        out, found = self.job.out, self.used
+        if self.place.rank == 0:
+            newer = [number for number in generations.complete(out) if number > found]
+            found = max([found, *(n for n in newer if generations.figures_of(out, n)["step"] <= step)])
+        number = torch.tensor(found)
         if self.place.processes > 1:
             number = number.to(device)
             torch.distributed.broadcast(number, 0)
@@ -177,6 +181,8 @@ class Refresher(TrainerCallback):  # type: ignore[misc]
 
     def _take_up(self, number: int) -> None:
         spec, out = self.job.spec, self.job.out
-        pairs = generations.in_use(out, number, self.chunks, self.job.data, spec.negatives)
+        assert spec.mining is not None
+        queries = spec.mining.queries(self.job.data, spec.split)
+        pairs = generations.in_use(out, number, self.chunks, self.job.data, queries, spec.negatives)
         self.job.plan.rows = renewed(self.first, self.job.data, pairs, self.job.plan.seed)
         self.used, self.step = number, int(generations.figures_of(out, number)["step"])

@@ -13,13 +13,14 @@ from foils.adapters.precision import lowered
 from foils.adapters.sentence import SentenceEncoder
 from foils.core.cache import cache_root
 from foils.core.collection import Collection
+from foils.core.errors import StoreError
 from foils.core.noise import key_of
 from foils.diff import compare
 from foils.mine import Miner
 from foils.staging import alone
 from foils.store import MANIFEST, Negatives
 from foils.train.checkpoints import history, write_json
-from foils.train.generations import FIGURES, documents_of, folder_of, hub, mined_for, previous
+from foils.train.generations import FIGURES, documents_of, folder_of, hub, mined_for, previous, publishing
 from foils.train.refresh.adaptive import adapted, adapts
 from foils.train.refresh.mining import Mining
 from foils.train.refresh.values import Refresh
@@ -54,6 +55,9 @@ class Maker:
             number: from 1.
             step: of the checkpoint.
             weights: the checkpoint, or a copy of its model and its log; for step 0 the start model.
+
+        Raises:
+            StoreError: a rollback took the weights away meanwhile.
         """
         place, began = folder_of(self.run, number), time.monotonic()
         with alone(place, lambda: None):
@@ -88,9 +92,18 @@ class Maker:
                 "seconds": round(time.monotonic() - began, 1),
             }
             write_json(found.path / MANIFEST, {**found.manifest, FIGURES: figures})
-            found.path.replace(place)
+            with publishing(self.run):
+                if not weights.exists():
+                    raise StoreError(f"{self.run}: generation {number} is of weights that a rollback has put aside.")
+                found.path.replace(place)
             self._clean(number)
         return Negatives.open(place)
+
+    def discard(self, number: int) -> None:
+        """Remove all of a generation that will not be finished."""
+        shutil.rmtree(self.run / GENERATIONS / f".{number}", ignore_errors=True)
+        shutil.rmtree(self._store(number), ignore_errors=True)
+        documents_of(self.run, number).unlink(missing_ok=True)
 
     def _clean(self, number: int) -> None:
         """Remove the vectors that a published generation was made with, but for those that the next one takes up."""
@@ -119,8 +132,9 @@ class Maker:
         )
 
     def _miner(self, number: int, step: int) -> Miner:
-        chunks = self.refresh.chunks
-        rows = None if chunks == 1 else mined_for(self.data, number, chunks)
+        chunks, rows = self.refresh.chunks, self.mining.miner.queries
+        if chunks > 1:
+            rows = mined_for(self.data, self.mining.queries(self.data, self.split), number, chunks)
         return replace(self.mining.miner, at=step / self.steps, overwrite=True, queries=rows)
 
     def _agreement(self, number: int, found: Negatives) -> dict[str, Any]:

@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from foils.adapters.precision import Precision
 from foils.adapters.protocols import Encoder, Reranker
+from foils.core.collection import Collection
 from foils.core.spec import full
 from foils.mine import Miner
 from foils.stages.stage import Stage
@@ -40,6 +44,10 @@ class Mining:
     def students(self) -> tuple[str, ...]:
         """The names in the pipeline that mean the student."""
         return tuple(name for name in self.pipeline.encoders() if name not in self.models)
+
+    def queries(self, data: Collection, split: str) -> NDArray[np.int32]:
+        """Rows of the queries that are mined for, ascending."""
+        return self.miner.rows(data, split)
 
     def settings(self) -> dict[str, Any]:
         """What decides the negatives besides the weights of the student."""

@@ -28,11 +28,12 @@ def rollback(run: Path, to: int) -> dict[str, Any]:
         which nothing is mined.
 
     Raises:
-        StoreError: no such run or generation, or its checkpoint is gone.
+        StoreError: no such run or generation, or its checkpoint is gone; or a phase that later ones were made of.
     """
     record = read_record(run) if run.exists() else None
     if record is None:
         raise StoreError(f"{run}: there is no training run here (no {RECORD}).")
+    _check_whole(run)
     settle(run)
     listed = {int(row["number"]): row for row in generations.listing(run)}
     possible = [number for number, row in listed.items() if row["checkpoint"]]
@@ -43,6 +44,26 @@ def rollback(run: Path, to: int) -> dict[str, Any]:
             f"{run}: generation {to}: {why}. One can go back to: {have}. A larger keep=… in refresh: keeps more."
         )
     return put_aside(run, record, to, int(listed[to]["step"]))
+
+
+def _check_whole(run: Path) -> None:
+    """Refuse a phase whose model others were made of already: they would not notice."""
+    phases = run.resolve().parent
+    whole = read_record(phases.parent) if phases.name == "phases" and (phases.parent / RECORD).exists() else None
+    if whole is None:
+        return
+    later = [path.name for path in phases.iterdir() if path.is_dir() and _number(path.name) > _number(run.name)]
+    if whole["status"] == "finished" or later:
+        by = f"phase {min(later)!r} has begun" if later else f"{phases.parent} is finished"
+        raise StoreError(
+            f"{run}: {by} with the model of this phase, so going back in it would change nothing there. Train into "
+            "another folder, or go back while the phase is trained."
+        )
+
+
+def _number(name: str) -> int:
+    first = name.partition("-")[0]
+    return int(first) if first.isdecimal() else 0
 
 
 def put_aside(run: Path, record: dict[str, Any], to: int, step: int) -> dict[str, Any]:
@@ -79,12 +100,14 @@ def settle(run: Path) -> None:
     entry = record[ROLLBACKS][-1]
     aside = run / entry["aside"]
     (aside / GENERATIONS).mkdir(parents=True, exist_ok=True)
-    generations.tidy(run)
-    for path in [*checkpoints.newer(run, entry["step"]), run / MODEL]:
-        if path.exists():
-            path.replace(aside / path.name)
-    for number in [number for number in generations.complete(run) if number > entry["to"]]:
-        generations.folder_of(run, number).replace(aside / GENERATIONS / str(number))
+    with generations.publishing(run):
+        # With the weights that a second process works with, which then throws away what it made of them.
+        generations.tidy(run)
+        for path in [*checkpoints.newer(run, entry["step"]), run / MODEL]:
+            if path.exists():
+                path.replace(aside / path.name)
+        for number in [number for number in generations.complete(run) if number > entry["to"]]:
+            generations.folder_of(run, number).replace(aside / GENERATIONS / str(number))
     entry["settled"] = True
     checkpoints.write_json(run / RECORD, record)
 

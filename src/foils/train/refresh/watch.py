@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from foils.core.collection import Collection, find
-from foils.core.errors import SpecError, StoreError
+from foils.core.errors import FoilsError, SpecError, StoreError
 from foils.core.spec import full, parse
 from foils.mine import Miner
 from foils.staging import alone
@@ -114,13 +114,25 @@ def read_order(
 
 
 def once(maker: Maker) -> int | None:
-    """Make the next generation, if there is a checkpoint that is newer than the last one's; its number, or None."""
+    """Make the next generation, if there is a checkpoint that is newer than the last one's; its number, or None.
+
+    What was made of weights that a rollback has put aside meanwhile is thrown away.
+    """
+    for number in generations.complete(maker.run):  # of a process that was killed before it could
+        shutil.rmtree(generations.weights_of(maker.run, number), ignore_errors=True)
     found = _left(maker.run) or _linked(maker.run)
     if found is None:
         return None
     number, weights = found
-    maker.make(number, _step_of(weights), weights)
-    shutil.rmtree(weights)
+    try:
+        maker.make(number, _step_of(weights), weights)
+    except (OSError, FoilsError) as error:
+        if weights.exists():
+            raise
+        log.warning("%s: what was mined last is thrown away, its weights were put aside: %s", maker.run, error)
+        maker.discard(number)
+        return None
+    shutil.rmtree(weights, ignore_errors=True)
     return number
 
 
