@@ -21,7 +21,8 @@ from little import OverlapReranker
 # Nothing is mined; see tests/train: test_losses.py, test_guides.py, test_search.py.
 # tests/test_phased_recipes.py follows them
 PHASED = {"ar2", "ccr-sieve", "cl-drd", "multi-stage", "pair", "rocketqa", "rocketqa-v2"}
-PHASED |= {"phase2", "phase3", "phase4", "phase5"}
+PHASED |= {"phase2", "phase3", "phase4", "phase5", "phase5-written"}
+WRITTEN = {"counterfactual", "gpl", "perturbed", "syneg"}  # from a shard to the model in test_written_recipes.py
 DRAWN = {"tas-b", "adaptive-mix"}  # draws are tested in test_balance.py and test_mix.py, the rest where it is
 TRAINED_ONLY = {"in-batch", "phase1", "repbert", "gist", "adore", "ltre"}
 TRAINED_ONLY |= {"contaccum", "memory-bank", "mochi", "moco", "negative-cache", "xbm"}
@@ -289,7 +290,7 @@ def test_the_mix_draws_from_the_union_of_its_kinds(data, models, context, tmp_pa
 
 
 def test_every_recipe_has_its_test():
-    assert set(shipped()) == {*SLOW, *TRAINED_ONLY, *PHASED, *DRAWN, "lu-mix"}
+    assert set(shipped()) == {*SLOW, *TRAINED_ONLY, *PHASED, *DRAWN, *WRITTEN, "lu-mix"}
     for name in shipped():
         recipe = load_recipe(name)
         assert (len(recipe.phases) > 1) == (name in PHASED)

@@ -131,6 +131,7 @@ def main(rank, folder):
             found[case, number] = gradients(objective, *fed(data, rows, batches[rank]))
             found[case, number] = {name: value.clone() for name, value in found[case, number].items()}
     torch.save(found, f"{folder}/{rank}.pt")
+    distributed.barrier()  # who leaves first takes gloo's connections with it, and the other may wait for them for ever
     distributed.destroy_process_group()
 
 
