@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.exact import ExactIndex, pair_scores
+from foils.adapters.exact import ExactIndex
 from foils.adapters.kmeans import nearest, spherical_kmeans, unit
 from foils.adapters.protocols import Kind
 from foils.core.errors import DataError
@@ -22,6 +22,7 @@ from foils.core.ragged import Lists
 from foils.core.spec import declare, require
 from foils.stages.context import Context
 from foils.stages.lists import Found, drawn, positives_of
+from foils.stages.moved import MovedQuery
 from foils.stages.writers import Source, check_model_name
 
 
@@ -145,7 +146,7 @@ def _answers(clusters: Clusters, ctx: Context) -> Lists:
 
 
 @declare
-class ClusterQuery(Source):
+class ClusterQuery(MovedQuery):
     """The nearest documents to the query moved towards the centroid of its cluster: what its topic is about.
 
     ``q' = (q / |q| + weight · c) / |q / |q| + weight · c|``, c the unit centroid nearest to q among spherical k-means
@@ -177,16 +178,8 @@ class ClusterQuery(Source):
         """The model and everything that moves the query."""
         return json.dumps(["cluster", model(self.encoder), self.clusters, self.weight, self.of], sort_keys=True)
 
-    def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
-        """Search with the moved queries."""
-        return ctx.index(self.encoder).search(self._moved(query, ctx), depth)
-
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Inner product of the moved query and the document."""
-        distinct, at = np.unique(query, return_inverse=True)
-        return pair_scores(self._moved(distinct, ctx), ctx.vectors(self.encoder, "document"), at, doc)
-
-    def _moved(self, query: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+    def moved(self, query: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """Towards the centroid of its cluster."""
         kind: Kind = "query" if self.of == "queries" else "document"
         centroids = clusters_of(ctx, self.encoder, kind, self.clusters).centroids
         vectors = ctx.query_vectors(self.encoder, query)

@@ -8,18 +8,17 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from foils.adapters.exact import pair_scores
 from foils.adapters.kmeans import unit
 from foils.core.spec import declare, require
 from foils.stages.context import Context
-from foils.stages.lists import Found
-from foils.stages.writers import Source, check_model_name
+from foils.stages.moved import MovedQuery
+from foils.stages.writers import check_model_name
 
 _ROWS = 4096  # queries whose documents are averaged at a time
 
 
 @declare
-class Feedback(Source):
+class Feedback(MovedQuery):
     """The nearest documents to the query moved towards its own first results: pseudo-relevance feedback on vectors.
 
     ``q' = alpha · q / |q| + beta · mean(d_1, …, d_depth)``, the d_i the documents of unit length that the query finds
@@ -56,16 +55,8 @@ class Feedback(Source):
         """The model and everything that moves the query."""
         return json.dumps(["feedback", model(self.encoder), self.depth, self.alpha, self.beta], sort_keys=True)
 
-    def retrieve(self, query: NDArray[np.int32], depth: int, ctx: Context) -> Found:
-        """Search with the moved queries."""
-        return ctx.index(self.encoder).search(self._moved(query, ctx), depth)
-
-    def score(self, query: NDArray[np.int32], doc: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
-        """Inner product of the moved query and the document."""
-        distinct, at = np.unique(query, return_inverse=True)
-        return pair_scores(self._moved(distinct, ctx), ctx.vectors(self.encoder, "document"), at, doc)
-
-    def _moved(self, query: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+    def moved(self, query: NDArray[np.int32], ctx: Context) -> NDArray[np.float32]:
+        """Towards the mean of its first results."""
         vectors, docs = ctx.query_vectors(self.encoder, query), ctx.searched(self.encoder)
         found, _ = ctx.index(self.encoder).search(vectors, min(self.depth, len(docs)))
         moved = np.float32(self.alpha) * unit(vectors)
